@@ -56,21 +56,31 @@ function(leaseplane_install_package)
   leaseplane_install_pkgconfig("${exported}")
 endfunction()
 
-# One .pc file for the local library, one for the client, with the archives in link order.
+# leaseplane-local.pc for the local library and leaseplane.pc for the whole client, with the archives
+# in link order.
 function(leaseplane_install_pkgconfig exported)
   foreach(name local client)
     if(NOT name IN_LIST exported)
       continue()
     endif()
     leaseplane_archive_closure(leaseplane_${name} LEASEPLANE_PC_LIBS)
+    set(LEASEPLANE_PC_NAME leaseplane-local)
     set(LEASEPLANE_PC_REQUIRES
-        "absl_status absl_statusor absl_strings absl_synchronization absl_time")
+        "absl_cord absl_flat_hash_map absl_status absl_statusor absl_strings absl_time")
     if(name STREQUAL "client")
-      string(APPEND LEASEPLANE_PC_REQUIRES " grpc++ protobuf")
+      set(LEASEPLANE_PC_NAME leaseplane)
+      string(APPEND LEASEPLANE_PC_REQUIRES " absl_flat_hash_set grpc++ protobuf")
     endif()
+    get_target_property(options leaseplane_${name} INTERFACE_LINK_OPTIONS)
+    if(options)
+      string(REPLACE "LINKER:" "-Wl," options "${options}")
+      string(PREPEND LEASEPLANE_PC_LIBS "${options} ")
+    endif()
+    # From the folder of libraries to the prefix: `..` once a level.
+    string(REGEX REPLACE "[^/]+" ".." LEASEPLANE_PC_PREFIX ${CMAKE_INSTALL_LIBDIR})
     configure_file(${PROJECT_SOURCE_DIR}/deploy/cmake/leaseplane.pc.in
-                   ${PROJECT_BINARY_DIR}/leaseplane-${name}.pc @ONLY)
-    install(FILES ${PROJECT_BINARY_DIR}/leaseplane-${name}.pc
+                   ${PROJECT_BINARY_DIR}/${LEASEPLANE_PC_NAME}.pc @ONLY)
+    install(FILES ${PROJECT_BINARY_DIR}/${LEASEPLANE_PC_NAME}.pc
             DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
   endforeach()
 endfunction()

@@ -30,7 +30,7 @@ MAY_INCLUDE = {
     "clients/cpp": CORE + ["leaseplane"],
     "clients/cpp/local": CORE + ["clients/cpp", "leaseplane"],
     "clients/cpp/remote": CORE + ["clients/cpp", "leaseplane", "google"],
-    "clients/cli": CORE + ["clients/cpp", "leaseplane"],
+    "clients/cli": CORE + ["clients/cpp", "leaseplane", "google"],
     "clients/c": CORE + ["clients/cpp", "leaseplane"],
     "tests": ["core", "server", "clients", "proto", "leaseplane", "google"],
 }
@@ -41,7 +41,7 @@ MAY_NOT_INCLUDE = {"clients/cpp/local": ["clients/cpp/remote"]}
 # What a header pattern stands for, and the folders that may include it.
 LIBRARIES = [
     ("gRPC or protobuf", r"grpc|grpcpp/|google/protobuf/|leaseplane/v1/|google/rpc/",
-     ["server/rpc", "clients/cpp/remote", "tests"]),
+     ["server/rpc", "clients/cpp/remote", "clients/cli", "tests"]),
     ("prometheus-cpp", r"prometheus/", ["server/obs", "tests"]),
     ("spdlog", r"spdlog/", ["server/obs", "tests"]),
     ("SQLite", r"sqlite3", ["server/store", "tests"]),

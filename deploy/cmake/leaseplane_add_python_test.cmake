@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# leaseplane_add_python_test(NAME name SCRIPT file [LABEL label] [TIMEOUT seconds] [ENV ...])
+function(leaseplane_add_python_test)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;SCRIPT;LABEL;TIMEOUT" "ENV")
+  if(NOT arg_LABEL)
+    set(arg_LABEL integration)
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  add_test(NAME ${arg_NAME} COMMAND ${Python3_EXECUTABLE} -B ${arg_SCRIPT} -v)
+  set_tests_properties(
+    ${arg_NAME}
+    PROPERTIES
+      LABELS "${arg_LABEL};grpc"
+      TIMEOUT ${arg_TIMEOUT}
+      ENVIRONMENT
+      "LEASEPLANE_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};PYTHONPATH=${PROJECT_BINARY_DIR}/tests/integration/python/stubs:${PROJECT_SOURCE_DIR}/tests/integration/python;${arg_ENV}"
+  )
+endfunction()
