@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// Implementation of Authority: grants, locks, gate, end of sessions. Scan is in authority_scan.inl.
+#pragma once
+
+#include <algorithm>
+#include <bitset>
+#include <utility>
+
+namespace leaseplane {
+
+// How far a generation moves after damage: above anything a hostile writer can have shown to an
+// honest client since the last scan.
+inline constexpr Generation kRepairGenerationStep = Generation{1} << 30;
+// Grants one slot can see in a second, far above what hardware does. More is damage.
+inline constexpr Generation kGrantsPerSecondMax = Generation{1} << 26;
+
+template <class M>
+Authority<M>::Authority(const PoolWords<M>& words, uint32_t capacity)
+    : words_(words),
+      capacity_(capacity),
+      round_(WaiterRound(M::Load(*words.wcnt))),
+      shadow_(words.max_capacity) {}
+
+template <class M>
+void Authority<M>::Initialize(Generation first_gen, bool grantable, int64_t now_ns) {
+  for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
+    SlotShadow& s = shadow_[i];
+    s = SlotShadow{};
+    s.gen_max = first_gen;
+    s.last_word = FreeWord(first_gen);
+    s.first_seen_ns = now_ns;
+    s.base_epoch = epoch();
+    s.grantable = grantable && i < capacity_;
+    s.pristine = true;
+    M::Store(words_.Slot(i), FreeWord(first_gen));
+    PublishGrantBit(i);
+  }
+}
+
+template <class M>
+void Authority<M>::Adopt(int64_t now_ns) {
+  for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
+    const SlotWord word = M::Load(words_.Slot(i));
+    SlotShadow& s = shadow_[i];
+    s = SlotShadow{};
+    s.first_seen_ns = now_ns;
+    s.base_epoch = 0;
+    s.grantable = i < capacity_;
+    s.last_word = word;
+    if (IsWellFormed(word)) {
+      s.gen_max = GenerationOfWord(word);
+      // Until Restore or TakeBack says whose it is, nobody else may have it.
+      const bool daemon_word = OwnerOf(word) == kOwnerDaemon;
+      StoreGrantBit(i, s.grantable && !daemon_word);
+    } else {
+      s.quarantined = true;
+      s.bump_next = true;
+      StoreGrantBit(i, false);
+    }
+  }
+  Kick(/*force=*/true);
+}
+
+template <class M>
+void Authority<M>::StoreGrantBit(SlotIndex slot, bool value) {
+  auto& word = words_.grant_bits[slot / 64];
+  const uint64_t bit = uint64_t{1} << (slot % 64);
+  const uint64_t old = M::Load(word);  // the daemon is the only writer
+  const uint64_t next = value ? old | bit : old & ~bit;
+  if (next != old) M::Store(word, next);
+}
+
+template <class M>
+void Authority<M>::PublishGrantBit(SlotIndex slot) {
+  const SlotShadow& s = shadow_[slot];
+  StoreGrantBit(slot, s.grantable && !s.daemon_held && !s.lock_wanted && !s.quarantined);
+}
+
+template <class M>
+void Authority<M>::WakeAfterDaemonFree() {
+  if (gate() != shm::Gate::kClosed) WakePart(words_);
+}
+
+// Between scans a word is used whose generation the last scan has not seen. One that no honest
+// grants can have reached is left alone: the next scan quarantines the slot.
+template <class M>
+bool Authority<M>::IsPlausible(SlotIndex slot, Generation gen) const {
+  return gen <= shadow_[slot].gen_max + kGrantsPerSecondMax;
+}
+
+template <class M>
+bool Authority<M>::TryGrantAt(SlotIndex slot, SessionIndex owner, int64_t now_ns,
+                              SlotGrant& grant) {
+  SlotShadow& s = shadow_[slot];
+  if (!s.grantable || s.daemon_held || s.lock_wanted || s.quarantined) return false;
+  const SlotWord seen = M::Load(words_.Slot(slot));
+  if (!IsGrantable(seen) || !IsPlausible(slot, GenerationOfWord(seen))) return false;
+  const Generation step = s.bump_next ? kRepairGenerationStep : 1;
+  const Generation gen = std::max(GenerationOfWord(seen), s.gen_max) + step;
+  if (gen >= kGrantableGenerationMax) return false;
+  if (owner == kOwnerDaemon) StoreGrantBit(slot, false);  // I3: before the CAS
+  if (!M::CompareExchange(words_.Slot(slot), seen, BusyWord(owner, gen))) {
+    if (owner == kOwnerDaemon) {
+      PublishGrantBit(slot);
+      WakeAfterDaemonFree();  // I5: somebody may have been turned away by the bit
+    }
+    return false;
+  }
+  CountGrantsUpTo(s, GenerationOfWord(seen));
+  s.gen_max = gen;
+  s.bump_next = false;
+  s.pristine = false;
+  s.daemon_held = owner == kOwnerDaemon;
+  s.held_gen = gen;
+  s.base_epoch = epoch();
+  s.first_seen_ns = now_ns;
+  s.last_word = BusyWord(owner, gen);
+  grant = {slot, gen};
+  return true;
+}
+
+template <class M>
+std::optional<SlotGrant> Authority<M>::Grant(SessionIndex owner, int64_t now_ns) {
+  SlotGrant grant;
+  for (uint32_t k = 0; k < capacity_; ++k) {
+    if (cursor_ >= capacity_) cursor_ = 0;
+    const SlotIndex slot = cursor_++;
+    if (TryGrantAt(slot, owner, now_ns, grant)) return grant;
+  }
+  return std::nullopt;
+}
+
+template <class M>
+std::optional<SlotGrant> Authority<M>::GrantSlot(SlotIndex slot, SessionIndex owner,
+                                                 int64_t now_ns) {
+  SlotGrant grant;
+  if (slot < capacity_ && TryGrantAt(slot, owner, now_ns, grant)) return grant;
+  return std::nullopt;
+}
+
+template <class M>
+bool Authority<M>::TakeBack(SlotIndex slot, SessionIndex owner, Generation gen) {
+  const SlotWord after = words_.AfterBusy(gen);  // I2
+  if (!M::CompareExchange(words_.Slot(slot), BusyWord(owner, gen), after)) return false;
+  SlotShadow& s = shadow_[slot];
+  s.daemon_held = false;
+  s.locked_known = false;
+  s.last_word = after;
+  if (StateOf(after) == SlotState::kFree) {
+    PublishGrantBit(slot);
+    WakeAfterDaemonFree();
+  }
+  return true;
+}
+
+template <class M>
+bool Authority<M>::UndoGrant(SlotIndex slot, SessionIndex owner, Generation gen) {
+  if (!M::CompareExchange(words_.Slot(slot), BusyWord(owner, gen), FreeWord(gen))) return false;
+  SlotShadow& s = shadow_[slot];
+  s.daemon_held = false;
+  s.last_word = FreeWord(gen);
+  PublishGrantBit(slot);
+  WakeAfterDaemonFree();
+  return true;
+}
+
+template <class M>
+bool Authority<M>::Reopen(SlotIndex slot) {
+  SlotShadow& s = shadow_[slot];
+  const SlotWord seen = M::Load(words_.Slot(slot));
+  if (StateOf(seen) != SlotState::kLocked || s.lock_wanted || s.quarantined) return false;
+  if (!IsPlausible(slot, GenerationOfWord(seen))) return false;
+  const SlotWord next = FreeWord(std::max(GenerationOfWord(seen), s.gen_max));
+  if (!M::CompareExchange(words_.Slot(slot), seen, next)) return false;
+  s.locked_known = false;
+  CountGrantsUpTo(s, GenerationOfWord(seen));
+  s.gen_max = GenerationOfWord(next);
+  s.last_word = next;
+  PublishGrantBit(slot);
+  WakeAfterDaemonFree();
+  return true;
+}
+
+template <class M>
+bool Authority<M>::Restore(SlotIndex slot, SessionIndex owner, FencingToken token, int64_t now_ns) {
+  SlotShadow& s = shadow_[slot];
+  const Generation gen = GenerationOf(token);
+  if (owner == kOwnerDaemon) StoreGrantBit(slot, false);  // I3
+  const SlotWord want = BusyWord(owner, gen);
+  const SlotWord seen = M::Load(words_.Slot(slot));
+  if (seen != want) {
+    const bool overwritable = !IsWellFormed(seen) || StateOf(seen) == SlotState::kFree;
+    if (!overwritable || !M::CompareExchange(words_.Slot(slot), seen, want)) {
+      PublishGrantBit(slot);
+      WakeAfterDaemonFree();  // I5: the bit may have been 0 for a moment
+      return false;
+    }
+  }
+  // A slot that nobody was granted since Initialize takes the lease's numbering as its own.
+  s.gen_max = s.pristine ? gen : std::max(s.gen_max, gen);
+  s.pristine = false;
+  s.base_epoch = EpochOf(token);
+  s.daemon_held = owner == kOwnerDaemon;
+  s.held_gen = gen;
+  s.quarantined = false;
+  s.first_seen_ns = now_ns;
+  s.last_word = want;
+  PublishGrantBit(slot);
+  return true;
+}
+
+template <class M>
+void Authority<M>::Repair(SlotIndex slot) {
+  SlotShadow& s = shadow_[slot];
+  const SlotWord seen = M::Load(words_.Slot(slot));
+  if (s.quarantined) {
+    const Generation gen = std::min(s.gen_max + kRepairGenerationStep, kGrantableGenerationMax);
+    if (!M::CompareExchange(words_.Slot(slot), seen, FreeWord(gen))) return;  // next time
+    s.gen_max = gen;
+    s.base_epoch = epoch();  // nobody holds it: no older token is valid, whatever its number
+    s.quarantined = false;
+    s.last_word = FreeWord(gen);
+  }
+  s.grantable = slot < capacity_;
+  PublishGrantBit(slot);
+  WakeAfterDaemonFree();
+}
+
+template <class M>
+bool Authority<M>::Lock(SlotIndex slot) {
+  SlotShadow& s = shadow_[slot];
+  s.lock_wanted = true;
+  StoreGrantBit(slot, false);
+  const SlotWord seen = M::Load(words_.Slot(slot));
+  if (StateOf(seen) == SlotState::kLocked) return true;
+  if (StateOf(seen) != SlotState::kFree) return false;
+  const SlotWord next = LockedWord(GenerationOfWord(seen));
+  if (!M::CompareExchange(words_.Slot(slot), seen, next)) return false;
+  s.last_word = next;
+  s.locked_known = true;
+  return true;
+}
+
+template <class M>
+void Authority<M>::Unlock(SlotIndex slot) {
+  SlotShadow& s = shadow_[slot];
+  if (!s.lock_wanted) return;
+  s.lock_wanted = false;
+  if (StateOf(M::Load(words_.Slot(slot))) == SlotState::kLocked) {
+    Reopen(slot);
+  } else {
+    PublishGrantBit(slot);
+    WakeAfterDaemonFree();
+  }
+}
+
+template <class M>
+void Authority<M>::SetGate(shm::Gate next) {
+  const shm::Gate old = gate();
+  if (next == old) return;
+  M::Store(*words_.gate, static_cast<uint32_t>(next));
+  if (next == shm::Gate::kClosed) {
+    M::FetchAdd(*words_.wseq, 1);
+    M::FutexWake(*words_.wseq, shm::kWakeAll);
+  } else if (old == shm::Gate::kClosed) {
+    for (SlotIndex i = 0; i < capacity_ && enlisted_waiters() != 0; ++i) {
+      if (StateOf(M::Load(words_.Slot(i))) == SlotState::kFree) WakePart(words_);
+    }
+  }
+}
+
+template <class M>
+void Authority<M>::Kick(bool force) {
+  if (!force && enlisted_waiters() == 0) return;
+  M::Exchange(*words_.wcnt, uint64_t{++round_} << 32);
+  M::FetchAdd(*words_.wseq, 1);
+  M::FutexWake(*words_.wseq, shm::kWakeAll);
+}
+
+template <class M>
+void Authority<M>::EndSessions(std::span<const SessionIndex> owners,
+                               std::vector<SlotEvent>& taken) {
+  std::bitset<kOwnerCount> ended;
+  for (SessionIndex owner : owners) {
+    if (owner >= kOwnerSessionFirst && owner < kOwnerCount) ended.set(owner);
+  }
+  for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
+    const SlotWord seen = M::Load(words_.Slot(i));  // seq_cst: one half of the Dekker pair of I4
+    if (StateOf(seen) != SlotState::kBusy || !ended.test(OwnerOf(seen))) continue;
+    const Generation gen = GenerationOfWord(seen);
+    const SlotWord after = words_.AfterBusy(gen);
+    if (!M::CompareExchange(words_.Slot(i), seen, after)) continue;  // the next scan repeats
+    shadow_[i].locked_known = false;
+    taken.push_back({i, SlotFinding::kOrphan, gen, OwnerOf(seen)});
+  }
+  Kick(/*force=*/false);
+}
+
+}  // namespace leaseplane
+
+#include "core/pool/authority_scan.inl"

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Claims: what one process knows it holds in one pool, in its private memory. It answers the
+// daemon's audit ("do you hold slot i at generation g?") and is what a process declares again when
+// the shared segment was lost. It is never consulted on the fast path, only written.
+//
+// Two tables and a record a thread:
+//   acquired[i]   token of this process's last grant of slot i, written after the won CAS
+//   released[i]   token of its last release of slot i, written after the won release CAS
+//   ThreadRecord  the (slot, generation) a thread is about to take, written before its CAS
+//   revoked[i]    newest token of slot i that the daemon said it took back from this process
+// A slot is held iff acquired[i] > revoked[i] and released[i] != acquired[i].
+//
+// Why two tables and not one that is cleared: clearing after the release CAS could wipe the entry
+// of the next holder in the same process, unless it were a CAS itself, which would cost the fast
+// path half of its whole budget. Two monotonic entries need plain stores only.
+//
+// Why plain (release) stores are enough: the audit's question exists only after the daemon has read
+// BUSY|me|g, which reads-from the CAS; the thread record is written before that CAS, so it
+// happens-before the question. A reader that finds the record cleared again finds acquired[i],
+// which was written before the clearing store (release), too. And a slot whose release CAS is done
+// is no longer BUSY|me|g, so the daemon's CAS of the word it saw fails whatever the answer was.
+//
+// Why revoked[]: a thread may stand still between its CAS and its note while the daemon takes that
+// one lease back and another thread of the process is granted the slot. The late note then hides
+// the newer one. So an entry that is not newer than revoked[i] says nothing about what is held, and
+// the audit is answered with yes. The daemon tells of a lease it took back before it asks again.
+//
+// Threads: the owner of a record writes it; the library thread reads everything at any time, and
+// it alone calls NoteRevoked.
+// Cost: 24 bytes a slot, one cache line a thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "core/base/ids.h"
+#include "core/pool/memory.h"
+
+namespace leaseplane {
+
+// One thread's place in one pool. Owned by Claims, lent to a thread until it ends.
+template <class M>
+struct alignas(kCacheLineBytes) ThreadRecord {
+  typename M::U64 pending{0};  // 0, or slot + 1 << 36 | generation
+  typename M::U32 lent{0};     // 1 while a thread owns it
+  uint32_t cursor = 0;         // private to the owner: where its next search starts
+  ThreadRecord* next = nullptr;
+
+  static constexpr uint64_t Pending(SlotIndex slot, Generation gen) {
+    return (uint64_t{slot} + 1) << kGenerationBits | gen;
+  }
+};
+
+template <class M>
+class Claims {
+ public:
+  explicit Claims(uint32_t max_capacity)
+      : max_capacity_(max_capacity), entries_(new Entry[max_capacity]) {}
+  ~Claims() {
+    for (ThreadRecord<M>* r = First(); r != nullptr;) {
+      ThreadRecord<M>* next = r->next;
+      delete r;
+      r = next;
+    }
+  }
+  Claims(const Claims&) = delete;
+  Claims& operator=(const Claims&) = delete;
+
+  // A record for the calling thread; give it back with Return when the thread ends. Allocates.
+  ThreadRecord<M>& Borrow() {
+    for (ThreadRecord<M>* r = First(); r != nullptr; r = r->next) {
+      if (M::Load(r->lent) == 0 && M::CompareExchange(r->lent, 0, 1)) return *r;
+    }
+    auto* record = new ThreadRecord<M>;
+    M::Store(record->lent, 1);
+    for (;;) {
+      const uint64_t head = M::Load(head_);
+      record->next = reinterpret_cast<ThreadRecord<M>*>(static_cast<uintptr_t>(head));
+      if (M::CompareExchange(head_, head, reinterpret_cast<uintptr_t>(record))) return *record;
+    }
+  }
+  static void Return(ThreadRecord<M>& record) {
+    M::StoreRelease(record.pending, 0);
+    M::Store(record.lent, 0);
+  }
+
+  void NoteAcquired(SlotIndex slot, FencingToken token) {
+    M::StoreRelease(entries_[slot].acquired, static_cast<uint64_t>(token));
+  }
+  void NoteReleased(SlotIndex slot, FencingToken token) {
+    M::StoreRelease(entries_[slot].released, static_cast<uint64_t>(token));
+  }
+
+  // The daemon took this one lease back while the session goes on.
+  void NoteRevoked(SlotIndex slot, FencingToken token) {
+    const auto value = static_cast<uint64_t>(token);
+    if (value > M::Load(entries_[slot].revoked)) M::Store(entries_[slot].revoked, value);
+  }
+
+  // Token under which this process holds `slot`, 0 if it does not.
+  FencingToken HeldToken(SlotIndex slot) const {
+    const uint64_t acquired = M::Load(entries_[slot].acquired);
+    if (acquired <= M::Load(entries_[slot].revoked)) return 0;  // never held, too
+    if (M::Load(entries_[slot].released) == acquired) return 0;
+    return static_cast<FencingToken>(acquired);
+  }
+
+  // The audit. `asked` != 0: returns it if this process holds or is just taking that generation,
+  // else 0. `asked` == 0: the generation held, if any. Records are read before the tables.
+  Generation Audit(SlotIndex slot, Generation asked) const {
+    for (ThreadRecord<M>* r = First(); r != nullptr; r = r->next) {
+      const uint64_t pending = M::Load(r->pending);
+      if (asked != 0 && pending == ThreadRecord<M>::Pending(slot, asked)) return asked;
+    }
+    const Generation held = GenerationOf(HeldToken(slot));
+    if (asked == 0 || held == asked) return held;
+    const uint64_t revoked = M::Load(entries_[slot].revoked);
+    return revoked != 0 && M::Load(entries_[slot].acquired) <= revoked ? asked : 0;
+  }
+
+  // Returns when every acquisition that was under way at the call has been noted or undone. For
+  // re-declaration, after attach_gen was bumped: acquisitions that begin later undo themselves.
+  // `yield` is called while one is under way, which is never for longer than its thread is off the
+  // processor.
+  template <class Yield>
+  void AwaitPending(Yield&& yield) const {
+    for (ThreadRecord<M>* r = First(); r != nullptr; r = r->next) {
+      const uint64_t pending = M::Load(r->pending);
+      while (pending != 0 && M::Load(r->pending) == pending) yield();
+    }
+  }
+
+  uint32_t max_capacity() const { return max_capacity_; }
+
+ private:
+  struct Entry {
+    typename M::U64 acquired{0};
+    typename M::U64 released{0};
+    typename M::U64 revoked{0};
+  };
+
+  ThreadRecord<M>* First() const {
+    return reinterpret_cast<ThreadRecord<M>*>(static_cast<uintptr_t>(M::Load(head_)));
+  }
+
+  const uint32_t max_capacity_;
+  std::unique_ptr<Entry[]> entries_;
+  typename M::U64 head_{0};  // push-only list of records
+};
+
+}  // namespace leaseplane

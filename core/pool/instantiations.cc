@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pool algorithms over real memory, compiled once on their own: errors in a template show here
+// and not in whoever includes it first.
+#include "core/pool/authority.h"
+#include "core/pool/claims.h"
+#include "core/pool/mapped_words.h"
+#include "core/pool/slot_client.h"
+
+namespace leaseplane {
+
+template class Authority<RealMemory>;
+template class Claims<RealMemory>;
+template TryResult TryAcquire<RealMemory, true>(const Attachment<RealMemory>&,
+                                                const ProcessFlags<RealMemory>&,
+                                                Claims<RealMemory>&, ThreadRecord<RealMemory>&,
+                                                bool, LocalGrant&) noexcept;
+template TryResult TryAcquire<RealMemory>(const Attachment<RealMemory>&,
+                                          const ProcessFlags<RealMemory>&, Claims<RealMemory>&,
+                                          ThreadRecord<RealMemory>&, LocalGrant&) noexcept;
+template ReleaseResult Release<RealMemory>(const Attachment<RealMemory>&,
+                                           const ProcessFlags<RealMemory>&, Claims<RealMemory>&,
+                                           SlotIndex, FencingToken) noexcept;
+template bool StillHeld<RealMemory>(const Attachment<RealMemory>&, const ProcessFlags<RealMemory>&,
+                                    SlotIndex, FencingToken) noexcept;
+
+}  // namespace leaseplane

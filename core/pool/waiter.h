@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Waiting for a slot: the eventcount protocol on `wseq` while the gate is open, the daemon's queue
+// when it is closed or the wait has become long.
+//
+// Each round, in this order (the order is the proof):
+//   1 s = wseq            2 enlist in wcnt       3 read the gate, and gate_void once
+//   4 scan all slots      5 sleep while wseq == s, at most 1 s
+// A releaser frees its word and then looks at the gate and wcnt. If the scan missed that word, the
+// CAS came after it, so the releaser sees this waiter enlisted and bumps wseq after s was read.
+// Whoever leaves without a slot may have swallowed a wake and passes it on (the baton); a waiter
+// that moves to the daemon's queue passes none, because the daemon looks for it.
+//
+// Ownership: borrowed state only. Threads: one Waiter belongs to one waiting thread; the library
+// thread answers its ticket. Errors: WaitResult. Cost: no allocation here; one futex call a round.
+// Bounds: a sleep is never longer than kSleepCapNs, so a waiter beside a free slot is late by that
+// much at most, even with the daemon dead and the count destroyed.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "core/pool/slot_client.h"
+
+namespace leaseplane {
+
+inline constexpr int64_t kSleepCapNs = 1'000'000'000;
+inline constexpr int64_t kNoDeadline = std::numeric_limits<int64_t>::max();
+
+enum class WaitResult : uint8_t {
+  kOk,
+  kTimeout,
+  kGone,       // the session has ended
+  kMoved,      // get the present attachment and call again
+  kQueueFull,  // FIFO pools only
+};
+
+// The private word of a waiter in the daemon's queue.
+enum class TicketState : uint32_t {
+  kIdle = 0,
+  kWaiting = 1,
+  kGranted = 2,
+  kLeft = 3,
+  kRefused = 4,
+  kNudged = 5,  // waiting, and there is news: the waiter moves it back before it looks
+};
+
+// One queued wait. The library thread writes `grant` and then answers GRANTED by CAS; the waiter
+// gives up by WAITING -> LEFT. Whoever's CAS wins decides who owns the slot.
+template <class M>
+struct Ticket {
+  typename M::U32 state{0};
+  uint64_t id = 0;
+  LocalGrant grant;
+
+  bool Move(TicketState from, TicketState to) {
+    return M::CompareExchange(state, static_cast<uint32_t>(from), static_cast<uint32_t>(to));
+  }
+  TicketState Read() const { return static_cast<TicketState>(M::Load(state)); }
+
+  // For the library thread. False: the waiter has left; a granted slot is to be released.
+  bool Answer(TicketState answer) {
+    for (;;) {  // at most once more for each Nudge
+      const TicketState seen = Read();
+      if (seen != TicketState::kWaiting && seen != TicketState::kNudged) return false;
+      if (!Move(seen, answer)) continue;
+      M::FutexWake(state, 1);
+      return true;
+    }
+  }
+  // For the library thread, after it has changed what the waiter has to see (segment_dead,
+  // gate_void, the end of the session). A bare wake would be lost on a waiter that has looked
+  // already and does not sleep yet.
+  void Nudge() {
+    if (Move(TicketState::kWaiting, TicketState::kNudged)) M::FutexWake(state, 1);
+  }
+};
+
+// What the wait needs from its process. A test gives it a simulated daemon.
+//   int64_t NowNs();                                   a clock that goes on during suspend
+//   void Enqueue(Ticket<M>&, int64_t waited_ns, int64_t rest_ns);
+//       gives the ticket an id, makes it known to the library thread (state is kWaiting already)
+//       and sends it; if it cannot be sent the ticket is refused
+//   void Forget(Ticket<M>&);                           no longer known after this returns
+//   void Leave(Ticket<M>&);                            Forget, and the daemon is told
+template <class M, class Port>
+class Wait {
+ public:
+  Wait(const Attachment<M>& a, ProcessFlags<M>& flags, Claims<M>& claims, ThreadRecord<M>& record,
+       Port& port, bool fifo, int64_t max_overtake_ns)
+      : a_(a),
+        flags_(flags),
+        claims_(claims),
+        record_(record),
+        port_(port),
+        fifo_(fifo),
+        register_after_ns_(fifo ? 0 : max_overtake_ns / 2) {}
+
+  // Waits until `deadline_ns` of the port's clock; `started_ns` is when the caller began to wait
+  // (earlier than now after kMoved).
+  WaitResult Run(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
+    for (;;) {
+      if (!SessionLives(a_)) return LeaveWith(WaitResult::kGone);
+      if (!IsCurrent(a_, flags_)) return LeaveWith(WaitResult::kMoved);
+      switch (Round(started_ns, deadline_ns, out)) {
+        case Next::kAgain:
+          break;
+        case Next::kGot:
+          Delist();
+          return WaitResult::kOk;
+        case Next::kGone:
+          return LeaveWith(WaitResult::kGone);
+        case Next::kMoved:
+          return LeaveWith(WaitResult::kMoved);
+        case Next::kTimeout:
+          return LeaveWith(WaitResult::kTimeout);
+        case Next::kQueue: {
+          const Next next = Queue(started_ns, deadline_ns, out);
+          if (next == Next::kGot) return WaitResult::kOk;
+          if (next == Next::kTimeout) return LeaveWith(WaitResult::kTimeout);
+          if (next == Next::kGone) return LeaveWith(WaitResult::kGone);
+          if (next == Next::kQueueFull) return LeaveWith(WaitResult::kQueueFull);
+          break;
+        }
+        case Next::kQueueFull:
+          return LeaveWith(WaitResult::kQueueFull);
+      }
+    }
+  }
+
+ private:
+  enum class Next : uint8_t { kAgain, kGot, kGone, kMoved, kTimeout, kQueue, kQueueFull };
+
+  Next Round(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
+    const uint32_t seq = M::Load(*a_.words.wseq);           // 1
+    const bool gate_void = M::Load(flags_.gate_void) != 0;  // once a round
+    // A FIFO waiter sleeps in the queue, not on wseq, so it has no need to be counted.
+    const bool sleeps_here = !fifo_ || gate_void || refused_;
+    if (sleeps_here) Enlist();                                // 2
+    const bool closed = !gate_void && a_.words.GateClosed();  // 3
+    if (closed && !refused_) return Next::kQueue;
+    if (!closed) {
+      switch (TryAcquire<M, true>(a_, flags_, claims_, record_, gate_void, out)) {  // 4
+        case TryResult::kOk:
+          return Next::kGot;
+        case TryResult::kGone:
+          return Next::kGone;
+        case TryResult::kMoved:
+          return Next::kMoved;
+        case TryResult::kGateClosed:
+          return Next::kAgain;
+        case TryResult::kNone:
+          break;
+      }
+    }
+    if (!sleeps_here) return Next::kQueue;
+    const int64_t now_ns = port_.NowNs();
+    if (now_ns >= deadline_ns) return Next::kTimeout;
+    int64_t sleep_ns = std::min(deadline_ns - now_ns, kSleepCapNs);
+    if (!refused_ && !gate_void) {
+      const int64_t until_queue_ns = register_after_ns_ - (now_ns - started_ns);
+      if (until_queue_ns <= 0) return Next::kQueue;
+      sleep_ns = std::min(sleep_ns, until_queue_ns);
+    }
+    M::FutexWait(*a_.words.wseq, seq, sleep_ns);  // 5, then always rescan
+    return Next::kAgain;
+  }
+
+  // In the daemon's queue, asleep on the ticket's own word.
+  Next Queue(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
+    Delist();  // no baton: the daemon looks for this waiter itself
+    Ticket<M> ticket;
+    M::Store(ticket.state, static_cast<uint32_t>(TicketState::kWaiting));
+    const int64_t asked_ns = port_.NowNs();
+    if (asked_ns >= deadline_ns) return Next::kTimeout;
+    port_.Enqueue(ticket, asked_ns - started_ns, deadline_ns - asked_ns);
+    for (;;) {
+      const TicketState state = ticket.Read();
+      if (state == TicketState::kGranted) return TakeGrant(ticket, out);
+      if (state == TicketState::kNudged) {
+        ticket.Move(TicketState::kNudged, TicketState::kWaiting);
+        // Only now look: a nudge for anything newer makes the sleep below return at once.
+      }
+      if (state == TicketState::kRefused) {
+        port_.Forget(ticket);
+        if (!SessionLives(a_)) return Next::kGone;
+        refused_ = true;
+        return fifo_ ? Next::kQueueFull : Next::kAgain;
+      }
+      const Next why = WhyLeave(port_.NowNs() >= deadline_ns);
+      if (why != Next::kQueue) {
+        if (!ticket.Move(TicketState::kWaiting, TicketState::kLeft)) continue;  // granted: take it
+        port_.Leave(ticket);
+        return why;
+      }
+      const int64_t rest_ns = deadline_ns - port_.NowNs();
+      M::FutexWait(ticket.state, static_cast<uint32_t>(TicketState::kWaiting),
+                   std::min(rest_ns, kSleepCapNs));
+    }
+  }
+
+  // kQueue: stay. kAgain: back to the words, the daemon does not serve its queue now.
+  Next WhyLeave(bool late) const {
+    if (!SessionLives(a_)) return Next::kGone;
+    if (!IsCurrent(a_, flags_)) return Next::kAgain;  // Run finds kMoved
+    if (late) return Next::kTimeout;
+    if (M::Load(flags_.gate_void) != 0) return Next::kAgain;
+    return Next::kQueue;
+  }
+
+  // The daemon took the slot for us and the library thread has noted the claim.
+  Next TakeGrant(Ticket<M>& ticket, LocalGrant& out) {
+    port_.Forget(ticket);
+    if (!SessionLives(a_)) {
+      // As after a CAS of our own: the sweep may be over, so give it back ourselves.
+      UndoTake(a_, flags_, ticket.grant.slot, GenerationOf(ticket.grant.token));
+      claims_.NoteReleased(ticket.grant.slot, ticket.grant.token);
+      return Next::kGone;
+    }
+    out = ticket.grant;
+    return Next::kGot;
+  }
+
+  void Enlist() {
+    if (enlisted_ && WaiterRound(M::Load(*a_.words.wcnt)) == round_) return;
+    round_ = WaiterRound(M::FetchAdd(*a_.words.wcnt, 1));
+    enlisted_ = true;
+  }
+
+  // Takes this waiter off the count, unless the count was rebuilt without it. A hostile writer can
+  // make the CAS fail; a count too high by one costs a needless wake until the next rebuild.
+  void Delist() {
+    if (!enlisted_) return;
+    enlisted_ = false;
+    for (int tries = 0; tries < 1000; ++tries) {
+      const uint64_t wcnt = M::Load(*a_.words.wcnt);
+      if (WaiterRound(wcnt) != round_ || WaiterCount(wcnt) == 0) return;
+      if (M::CompareExchange(*a_.words.wcnt, wcnt, wcnt - 1)) return;
+    }
+  }
+
+  WaitResult LeaveWith(WaitResult result) {
+    Delist();
+    WakeAfterFree(a_.words, /*wrote_locked=*/false, M::Load(flags_.gate_void) != 0);  // the baton
+    return result;
+  }
+
+  const Attachment<M>& a_;
+  ProcessFlags<M>& flags_;
+  Claims<M>& claims_;
+  ThreadRecord<M>& record_;
+  Port& port_;
+  const bool fifo_;
+  const int64_t register_after_ns_;
+  bool enlisted_ = false;
+  bool refused_ = false;  // the queue was full: wait on wseq like everybody else
+  uint32_t round_ = 0;
+};
+
+}  // namespace leaseplane

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The futex calls, on words that several processes share (never the _PRIVATE forms).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace leaseplane::shm {
+
+// Sleeps while `word` == `expected`, for at most `timeout_ns` (relative, CLOCK_MONOTONIC; <= 0
+// returns at once). Returns false only if the time ran out; true if woken, if the value differed,
+// or on a signal. Spurious returns of true are possible: callers rescan.
+bool FutexWait(const std::atomic<uint32_t>& word, uint32_t expected, int64_t timeout_ns) noexcept;
+
+// Wakes at most `count` sleepers of `word`, in any process. Returns how many.
+int FutexWake(const std::atomic<uint32_t>& word, int count) noexcept;
+
+inline constexpr int kWakeAll = 0x7fffffff;
+
+}  // namespace leaseplane::shm
