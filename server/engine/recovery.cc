@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Start of an engine: what the ledger says and what the words say become one again. The ledger
+// decides about remote leases, sessions about local ones; a daemon word that the ledger does not
+// know was never answered to anybody.
+#include <algorithm>
+#include <utility>
+
+#include "server/engine/pool_engine.h"
+
+namespace leaseplane::engine {
+namespace {
+
+constexpr int64_t kRestartGrace = 15 * kSecond;  // least rest after a restart in the same boot
+constexpr int64_t kGateHold = 1 * kSecond;
+constexpr int kRestoreTriesMax = 8;
+
+}  // namespace
+
+RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
+                                  const RecoverOptions& how, Actions& actions) {
+  RecoverReport report;
+  heard_ns_ = now.boot_ns;
+  is_fresh_ = how.origin == SegmentOrigin::kFresh;
+  authority_.SetReleaseWord(release_locked_ ? shm::ReleaseWord::kLocked : shm::ReleaseWord::kFree);
+  if (is_fresh_) {
+    authority_.Initialize(how.first_gen, /*grantable=*/!how.await_claims, now.boot_ns);
+    authority_.SetGate(shm::Gate::kOpen);
+  } else {
+    authority_.Adopt(now.boot_ns);
+    gate_hold_until_ns_ = now.boot_ns + kGateHold;
+  }
+  for (Tombstone tombstone : contents.tombstones) {
+    if (!how.same_boot) tombstone.ended_at_ns = now.boot_ns;  // its clock is gone: keep it longest
+    leases_.AddTombstone(std::move(tombstone));
+  }
+  for (const LeaseRecord& record : contents.leases) {
+    RestoreLease(now, record, how.same_boot, report, actions);
+  }
+  if (!is_fresh_) FreeUnwrittenGrants(now, report, actions);
+  const bool awaits_claims = is_fresh_ && how.await_claims;
+  for (const LockRecord& lock : contents.locks) {
+    if (lock.slot >= authority_.capacity()) continue;
+    SlotStates::State& state = slots_.Get(lock.slot);
+    state.admin_locked = true;
+    state.reason = lock.reason;
+    if (!awaits_claims) ApplyLock(lock.slot);
+    ++report.locks_applied;
+  }
+  if (!awaits_claims) {
+    state_ = PoolState::kActive;
+    OnReleased(now, actions);  // slots released while nobody looked
+  }
+  stats_.integrity_violations += report.integrity_violations;
+  return report;
+}
+
+void PoolEngine::RestoreLease(Instant now, LeaseRecord record, bool same_boot,
+                              RecoverReport& report, Actions& actions) {
+  const SlotIndex slot = record.slot;
+  if (slot >= authority_.capacity()) {
+    last_seq_ = ledger_.EndLease(slot, LeaseState::kRevoked, now);
+    ++report.leases_dropped;
+    return;
+  }
+  const int64_t least_ns = same_boot ? std::min(record.ttl_ns, kRestartGrace) : record.ttl_ns;
+  const int64_t earliest_ns = now.boot_ns + least_ns;
+  record.deadline_at_ns = same_boot ? std::max(record.deadline_at_ns, earliest_ns) : earliest_ns;
+  if (!same_boot && record.max_end_at_ns != kNever) {
+    record.max_end_at_ns = now.boot_ns + options_.max_duration_ns;  // the old clock is gone
+  }
+  record.max_end_at_ns = std::max(record.max_end_at_ns, record.deadline_at_ns);
+  last_seq_ = ledger_.RenewLease(slot, record.ttl_ns, record.deadline_at_ns);
+  const bool has_word = PutLeaseWord(now, record, report, actions);
+  LiveLease& lease = leases_.Add(std::move(record));
+  lease.granted_at_ns = now.boot_ns;
+  if (has_word) {
+    ++report.leases_restored;
+  } else {
+    EndRemoteLease(now, slot, LeaseState::kRevoked, actions);
+    ++report.leases_dropped;
+  }
+}
+
+// Makes the word say what the ledger says. A word that says otherwise is damage, because grants
+// reach the ledger after the word and ends leave it before.
+bool PoolEngine::PutLeaseWord(Instant now, const LeaseRecord& record, RecoverReport& report,
+                              Actions& actions) {
+  const SlotIndex slot = record.slot;
+  const SlotWord want = BusyWord(kOwnerDaemon, GenerationOf(record.token));
+  const SlotWord found = authority_.LoadWord(slot);
+  if (!is_fresh_ && found != want) ++report.integrity_violations;
+  if (authority_.Restore(slot, kOwnerDaemon, record.token, now.boot_ns)) return true;
+  // Somebody else's word. With the lock in place nobody takes the slot in between.
+  slots_.Get(slot).authority_locked = true;
+  bool is_locked_word = authority_.Lock(slot);
+  for (int i = 0; i < kRestoreTriesMax && !is_locked_word; ++i) {
+    const SlotWord word = authority_.LoadWord(slot);
+    if (StateOf(word) == SlotState::kBusy &&
+        authority_.TakeBack(slot, OwnerOf(word), GenerationOfWord(word)) &&
+        OwnerOf(word) >= kOwnerSessionFirst) {
+      actions.local_lease_ended.push_back(
+          {OwnerOf(word), slot, MakeToken(authority_.epoch(), GenerationOfWord(word))});
+    }
+    if (authority_.Restore(slot, kOwnerDaemon, record.token, now.boot_ns)) {
+      slots_.Get(slot).authority_locked = false;
+      authority_.Unlock(slot);
+      slots_.Tidy(slot);
+      return true;
+    }
+    is_locked_word = StateOf(authority_.LoadWord(slot)) == SlotState::kLocked;
+  }
+  if (is_locked_word) return true;  // nobody has it, and it stays LOCKED while the lease lives
+  slots_.Get(slot).authority_locked = false;
+  authority_.Unlock(slot);
+  slots_.Tidy(slot);
+  return false;
+}
+
+void PoolEngine::FreeUnwrittenGrants(Instant now, RecoverReport& report, Actions& actions) {
+  for (SlotIndex slot = 0; slot < authority_.capacity(); ++slot) {
+    if (leases_.At(slot) != nullptr) continue;
+    if (authority_.shadow(slot).quarantined) {
+      ++report.integrity_violations;
+      OpenDamageCase(now, slot, actions);
+      continue;
+    }
+    const SlotWord word = authority_.LoadWord(slot);
+    if (StateOf(word) != SlotState::kBusy || OwnerOf(word) != kOwnerDaemon) continue;
+    if (authority_.TakeBack(slot, kOwnerDaemon, GenerationOfWord(word))) {
+      ++report.words_freed;
+      SlotLeft(now, slot, /*abrupt=*/false);
+    }
+  }
+}
+
+bool PoolEngine::Claim(Instant now, SessionIndex session, SlotIndex slot, FencingToken token,
+                       Actions& actions) {
+  if (slot >= authority_.capacity() || !IsTokenInRange(token) ||
+      EpochOf(token) > authority_.epoch()) {
+    return false;
+  }
+  const SlotWord word = authority_.LoadWord(slot);
+  const SlotWord claimed = BusyWord(session, GenerationOf(token));
+  if (state_ != PoolState::kRecovering) return word == claimed;
+  if (leases_.At(slot) != nullptr) return false;
+  const auto other = claims_.find(slot);
+  if (other != claims_.end() && StateOf(word) == SlotState::kBusy) {
+    if (word == claimed && token == other->second) return true;
+    if (token <= other->second) return false;
+    const SessionIndex loser = OwnerOf(word);
+    if (!authority_.TakeBack(slot, loser, GenerationOfWord(word))) return false;
+    actions.local_lease_ended.push_back({loser, slot, other->second});
+  }
+  if (StateOf(authority_.LoadWord(slot)) == SlotState::kLocked) authority_.Reopen(slot);
+  if (!authority_.Restore(slot, session, token, now.boot_ns)) return false;
+  claims_[slot] = token;
+  return true;
+}
+
+void PoolEngine::EndRecovery(Instant now, Actions& actions) {
+  gate_hold_until_ns_ = 0;
+  if (state_ == PoolState::kRecovering) {
+    state_ = PoolState::kActive;
+    claims_.clear();
+    // Locks first: a slot must not be free for a moment before it is locked.
+    for (SlotIndex slot = 0; slot < authority_.capacity(); ++slot) {
+      if (slots_.is_admin_locked(slot)) ApplyLock(slot);
+      authority_.Repair(slot);
+    }
+    OnReleased(now, actions);
+    return;
+  }
+  AdjustGate(now, actions);
+}
+
+}  // namespace leaseplane::engine
