@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/config/draft.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "server/config/values.h"
+
+namespace leaseplane::config {
+namespace {
+
+using engine::PoolOptions;
+
+void CheckAddresses(const std::string& file_name, Draft* draft) {
+  const ListenOptions& listen = draft->options.listen;
+  const std::string where = draft->WhereOf("listen", file_name);
+  if (!listen.insecure && !draft->HasFailed("listen") && !IsLoopback(listen.tcp_address)) {
+    draft->Fail(where, "listen", listen.tcp_address,
+                "an address of loopback (127.0.0.1, [::1], localhost), or --insecure to take "
+                "unencrypted calls from the network");
+  }
+  const std::string& metrics = draft->options.metrics.address;
+  const bool is_any_port = metrics.size() > 2 && metrics.substr(metrics.size() - 2) == ":0";
+  if (metrics == listen.tcp_address && !is_any_port) {
+    draft->Fail(draft->WhereOf("metrics_listen", file_name), "metrics_listen", metrics,
+                "another address than `listen`");
+  }
+}
+
+// One pool with what is needed to complain about it.
+class PoolCheck {
+ public:
+  PoolCheck(size_t index, const std::string& file_name, Draft* draft)
+      : pool_(draft->options.pools[index]),
+        path_(PoolPath(index)),
+        file_name_(file_name),
+        draft_(draft) {}
+
+  void Run() {
+    CheckNeeded("id", pool_.id.empty(), "1..63 of a-z, 0-9 and -, a letter first, no - last");
+    CheckNeeded("capacity", pool_.capacity == 0, "1..1048576");
+    CheckCapacity();
+    CheckTtls();
+    CheckLabels();
+  }
+
+ private:
+  std::string Path(std::string_view key) const {
+    return absl::StrCat(path_, ".", std::string(key));
+  }
+  void Fail(std::string_view key, const std::string& got, const std::string& valid) {
+    const std::string field = Path(key);
+    if (!draft_->HasFailed(field)) {
+      draft_->Fail(draft_->WhereOf(field, file_name_), field, got, valid);
+    }
+  }
+  void CheckNeeded(std::string_view key, bool is_missing, const std::string& valid) {
+    if (is_missing) Fail(key, "", valid);
+  }
+
+  void CheckCapacity() {
+    if (pool_.capacity == 0) return;
+    if (pool_.max_capacity != 0 && pool_.max_capacity < pool_.capacity) {
+      Fail("max_capacity", absl::StrCat(pool_.max_capacity),
+           absl::StrCat("0 (as capacity), or ", pool_.capacity, "..", kCapacityMax));
+    }
+    if (pool_.resources.size() > pool_.capacity) {
+      Fail("resources", absl::StrCat(pool_.resources.size(), " entries"),
+           absl::StrCat("at most ", pool_.capacity, ", one a slot"));
+    }
+  }
+
+  void CheckTtls() {
+    if (pool_.max_ttl_ns < pool_.min_ttl_ns) {
+      Fail("ttl.max", FormatDurationNs(pool_.max_ttl_ns),
+           absl::StrCat("at least ttl.min, ", FormatDurationNs(pool_.min_ttl_ns)));
+      return;
+    }
+    if (!draft_->IsSet(Path("ttl.default"))) {
+      pool_.default_ttl_ns = std::clamp(pool_.default_ttl_ns, pool_.min_ttl_ns, pool_.max_ttl_ns);
+    } else if (pool_.default_ttl_ns < pool_.min_ttl_ns || pool_.default_ttl_ns > pool_.max_ttl_ns) {
+      Fail("ttl.default", FormatDurationNs(pool_.default_ttl_ns),
+           absl::StrCat("from ttl.min to ttl.max, ", FormatDurationNs(pool_.min_ttl_ns), " to ",
+                        FormatDurationNs(pool_.max_ttl_ns)));
+    }
+    if (pool_.max_duration_ns != 0 && pool_.max_duration_ns < pool_.min_ttl_ns) {
+      Fail("max_duration", FormatDurationNs(pool_.max_duration_ns),
+           absl::StrCat("0s, or at least ttl.min, ", FormatDurationNs(pool_.min_ttl_ns)));
+    }
+  }
+
+  void CheckLabels() {
+    size_t bytes = 0;
+    for (const auto& [key, value] : pool_.labels) bytes += key.size() + value.size() + 2;
+    if (pool_.labels.size() > engine::kMetadataEntriesMax || bytes > engine::kMetadataBytesMax) {
+      Fail("labels", absl::StrCat(pool_.labels.size(), " entries, ", bytes, " bytes"),
+           absl::StrCat("at most ", engine::kMetadataEntriesMax, " entries and ",
+                        engine::kMetadataBytesMax, " bytes (key + value + 2 each)"));
+    }
+  }
+
+  PoolOptions& pool_;
+  const std::string path_;
+  const std::string& file_name_;
+  Draft* const draft_;
+};
+
+void CheckDuplicates(const std::string& file_name, Draft* draft) {
+  std::map<std::string, size_t> first_with;
+  for (size_t i = 0; i < draft->options.pools.size(); ++i) {
+    const std::string& id = draft->options.pools[i].id;
+    if (id.empty()) continue;
+    const auto [found, is_new] = first_with.emplace(id, i);
+    if (is_new) continue;
+    const std::string other = absl::StrCat(PoolPath(found->second), ".id");
+    const std::string field = absl::StrCat(PoolPath(i), ".id");
+    draft->Fail(draft->WhereOf(field, file_name), field, id,
+                absl::StrCat("an id that no other pool has; `", other, "` at ",
+                             draft->WhereOf(other, file_name), " is the same"));
+  }
+}
+
+}  // namespace
+
+std::string PoolPath(size_t index) { return absl::StrCat("pools[", index, "]"); }
+
+std::string Draft::WhereOf(std::string field, const std::string& fallback) const {
+  while (true) {
+    const auto found = where_.find(field);
+    if (found != where_.end()) return found->second;
+    const size_t end = field.find_last_of(".[");
+    if (end == std::string::npos || end == 0) return fallback;
+    field.resize(end);
+  }
+}
+
+void Draft::Fail(const std::string& where, const std::string& field, std::string_view got,
+                 std::string_view valid) {
+  failed_.insert(field);
+  errors.push_back({where, field, std::string(got), std::string(valid)});
+}
+
+void CheckDraft(const std::string& file_name, Draft* draft) {
+  CheckAddresses(file_name, draft);
+  CheckDuplicates(file_name, draft);
+  for (size_t i = 0; i < draft->options.pools.size(); ++i) PoolCheck(i, file_name, draft).Run();
+}
+
+}  // namespace leaseplane::config

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DaemonOptions: everything the daemon can be told at its start, one struct per module. Plain
+// values with their defaults; how they are read is in parse.h, what they mean in
+// docs/configuration.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/base/ids.h"
+#include "server/engine/types.h"
+
+namespace leaseplane::config {
+
+struct ListenOptions {
+  std::string tcp_address = "127.0.0.1:7070";  // HOST:PORT, port 0 = any free one
+  std::string unix_socket_path = "/run/leaseplane/leaseplane.sock";
+  bool insecure = false;                   // allows a TCP address beyond loopback without TLS
+  std::string attach_socket_path() const;  // attach.sock beside the Unix socket
+};
+
+struct MetricsOptions {
+  std::string address = "127.0.0.1:9464";
+};
+
+struct StateOptions {
+  std::string dir = "/var/lib/leaseplane";
+  bool initialize = false;
+  FencingToken token_floor = 0;  // 0 = none
+};
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+enum class LogFormat { kText, kJson };
+
+struct LogOptions {
+  LogLevel level = LogLevel::kInfo;
+  LogFormat format = LogFormat::kText;
+};
+
+struct LifecycleOptions {
+  int64_t drain_timeout_ns = 10 * engine::kSecond;
+  int64_t restart_grace_ns = 15 * engine::kSecond;
+  int64_t redeclare_grace_ns = 10 * engine::kSecond;
+};
+
+struct DaemonOptions {
+  std::string config_file;  // empty: none was read
+  ListenOptions listen;
+  MetricsOptions metrics;
+  StateOptions state;
+  LogOptions log;
+  LifecycleOptions lifecycle;
+  std::vector<engine::PoolOptions> pools;  // from file and flags; validated
+};
+
+}  // namespace leaseplane::config

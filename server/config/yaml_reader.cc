@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The YAML file, walked along the tables of fields.h.
+#include <yaml-cpp/yaml.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/types/span.h"
+#include "server/config/draft.h"
+#include "server/config/fields.h"
+
+namespace leaseplane::config {
+namespace {
+
+std::string Join(std::string_view prefix, std::string_view key) {
+  const std::string text(key);
+  return prefix.empty() ? text : absl::StrCat(std::string(prefix), ".", text);
+}
+
+std::string Describe(const YAML::Node& node) {
+  if (node.IsScalar()) return node.Scalar();
+  if (node.IsSequence()) return "a list";
+  if (node.IsMap()) return "a map";
+  return "";
+}
+
+class Reader {
+ public:
+  Reader(const std::string& file_name, Draft* draft) : file_name_(file_name), draft_(draft) {}
+
+  void ReadRoot(const YAML::Node& root) {
+    if (root.IsNull()) return;  // an empty file
+    const std::vector<Field<DaemonOptions>> fields = FieldsOfSettings();
+    ReadFields(root, "", "", absl::MakeConstSpan(fields), &draft_->options);
+  }
+
+ private:
+  static std::vector<Field<DaemonOptions>> FieldsOfSettings() {
+    std::vector<Field<DaemonOptions>> fields;
+    for (const Setting& setting : Settings()) {
+      if (!setting.field.key.empty()) fields.push_back(setting.field);
+    }
+    return fields;
+  }
+
+  std::string Where(const YAML::Node& node) const {
+    return absl::StrCat(file_name_, ":", node.Mark().line + 1);
+  }
+
+  // A value that is left out has its mark where the next token is; its key says where it belongs.
+  std::string WhereOfValue(const YAML::Node& node, const std::string& path) const {
+    return node.IsNull() ? draft_->WhereOf(path, Where(node)) : Where(node);
+  }
+
+  // Reads the map `node`. Its keys continue `prefix` in the table; `path` is its name in messages.
+  template <class Options>
+  void ReadFields(const YAML::Node& node, const std::string& path, const std::string& prefix,
+                  absl::Span<const Field<Options>> fields, Options* options) {
+    if (!node.IsMap()) {
+      draft_->Fail(WhereOfValue(node, path), path, Describe(node),
+                   absl::StrCat("a map with ", KeysAt(prefix, fields)));
+      return;
+    }
+    std::set<std::string> seen;
+    for (const auto& entry : node) {
+      const std::string key = Describe(entry.first);
+      const std::string entry_path = Join(path, key);
+      const std::string entry_key = Join(prefix, key);
+      if (!seen.insert(key).second) {
+        draft_->Fail(Where(entry.first), entry_path, "the key a second time", "each key once");
+      } else if (const Field<Options>* field = Find(entry_key, fields)) {
+        draft_->SetWhere(entry_path, Where(entry.first));
+        ReadField(entry.second, entry_path, *field, options);
+      } else if (IsPrefix(entry_key, fields)) {
+        draft_->SetWhere(entry_path, Where(entry.first));
+        ReadFields(entry.second, entry_path, entry_key, fields, options);
+      } else if (!ReadSpecial(entry_key, entry.second, options)) {
+        draft_->Fail(Where(entry.first), entry_path, "an unknown key", KeysAt(prefix, fields));
+      }
+    }
+  }
+
+  template <class Options>
+  void ReadField(const YAML::Node& node, const std::string& path, const Field<Options>& field,
+                 Options* options) {
+    switch (field.kind) {
+      case FieldKind::kScalar:
+        Apply(node, path, "", field, options);
+        return;
+      case FieldKind::kList:
+        if (!node.IsSequence()) break;
+        for (size_t i = 0; i < node.size(); ++i) {
+          Apply(node[i], absl::StrCat(path, "[", i, "]"), "", field, options);
+        }
+        return;
+      case FieldKind::kMap:
+        if (!node.IsMap()) break;
+        for (const auto& entry : node) {
+          const std::string name = Describe(entry.first);
+          Apply(entry.second, Join(path, name), name, field, options);
+        }
+        return;
+    }
+    const char* kind = field.kind == FieldKind::kList ? "a list: " : "a map: ";
+    draft_->Fail(WhereOfValue(node, path), path, Describe(node),
+                 absl::StrCat(kind, std::string(field.valid)));
+  }
+
+  template <class Options>
+  void Apply(const YAML::Node& node, const std::string& path, const std::string& name,
+             const Field<Options>& field, Options* options) {
+    if (node.IsScalar() && field.apply(name, node.Scalar(), options)) return;
+    draft_->Fail(WhereOfValue(node, path), path, Describe(node), field.valid);
+  }
+
+  // Keys of the root that no table has.
+  bool ReadSpecial(const std::string& key, const YAML::Node& node, DaemonOptions* options) {
+    if (key != "pools") return false;
+    if (!node.IsSequence()) {
+      draft_->Fail(Where(node), "pools", Describe(node), "a list of pools");
+      return true;
+    }
+    for (size_t i = 0; i < node.size(); ++i) {
+      const std::string path = PoolPath(options->pools.size());
+      draft_->SetWhere(path, Where(node[i]));
+      engine::PoolOptions pool;
+      ReadFields(node[i], path, "", PoolFields(), &pool);
+      options->pools.push_back(std::move(pool));
+    }
+    return true;
+  }
+  bool ReadSpecial(const std::string&, const YAML::Node&, engine::PoolOptions*) { return false; }
+
+  template <class Options>
+  static const Field<Options>* Find(const std::string& key,
+                                    absl::Span<const Field<Options>> fields) {
+    for (const Field<Options>& field : fields) {
+      if (field.key == key) return &field;
+    }
+    return nullptr;
+  }
+
+  template <class Options>
+  static bool IsPrefix(const std::string& key, absl::Span<const Field<Options>> fields) {
+    for (const Field<Options>& field : fields) {
+      if (field.key.substr(0, key.size() + 1) == key + ".") return true;
+    }
+    return false;
+  }
+
+  // The keys that a map at `prefix` may have.
+  template <class Options>
+  static std::string KeysAt(const std::string& prefix, absl::Span<const Field<Options>> fields) {
+    std::vector<std::string> keys;
+    const std::string start = prefix.empty() ? "" : prefix + ".";
+    for (const Field<Options>& field : fields) {
+      if (field.key.substr(0, start.size()) != start) continue;
+      const std::string_view rest = field.key.substr(start.size());
+      const std::string key(rest.substr(0, rest.find('.')));
+      if (keys.empty() || keys.back() != key) keys.push_back(key);
+    }
+    if constexpr (std::is_same_v<Options, DaemonOptions>) {
+      if (prefix.empty()) keys.emplace_back("pools");
+    }
+    return absl::StrJoin(keys, ", ");
+  }
+
+  const std::string& file_name_;
+  Draft* const draft_;
+};
+
+}  // namespace
+
+void ReadYaml(std::string_view text, const std::string& file_name, Draft* draft) {
+  try {
+    Reader(file_name, draft).ReadRoot(YAML::Load(std::string(text)));
+  } catch (const YAML::Exception& error) {
+    draft->Fail(absl::StrCat(file_name, ":", error.mark.line + 1), "", error.msg, "YAML");
+  }
+}
+
+}  // namespace leaseplane::config

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DaemonMetrics: the daemon's figures in the form prometheus-cpp serves. Reads them through a
+// function at each scrape, so no second copy of a pool's state is kept; holds only what nobody else
+// counts: gRPC calls by method and code.
+//
+// Owner: the composition root. Threads: CountCall from any, Collect from the scraper's.
+// Errors: none. Cost: CountCall one shared lock and one addition; Collect O(pools x capacity).
+// Labels: pool, path, state, reason, method, code, version; nothing unbounded.
+#pragma once
+
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/obs/metrics/figures.h"
+
+namespace leaseplane::obs {
+
+class DaemonMetrics final : public prometheus::Collectable {
+ public:
+  using Source = std::function<DaemonFigures()>;
+
+  DaemonMetrics(std::string version, Source source);
+
+  // One answered call. Both names come from a small fixed set.
+  void CountCall(std::string_view method, std::string_view code);
+
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  void CollectCalls(std::vector<prometheus::MetricFamily>& out) const;
+
+  const std::string version_;
+  const Source source_;
+  mutable absl::Mutex mu_;
+  std::map<std::pair<std::string, std::string>, std::atomic<uint64_t>, std::less<>> calls_
+      ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace leaseplane::obs

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a scrape reads: plain values, taken at the moment of the scrape. Counters count since the
+// worker's start. Nothing here names a slot, a holder, a client or a lease.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/engine/types.h"
+#include "server/obs/metrics/histogram.h"
+
+namespace leaseplane::obs {
+
+// Kept by the pool, read by scrapes; outlives the pool while a scrape has it.
+struct PoolHistograms {
+  Histogram wait;  // remote and registered local waiters that were granted a slot
+  Histogram hold;  // sampled
+};
+
+struct PoolFigures {
+  std::string id;
+  engine::PoolCounts counts;
+  engine::PoolStats stats;
+  std::shared_ptr<const PoolHistograms> histograms;
+};
+
+struct DaemonFigures {
+  std::vector<PoolFigures> pools;
+  uint32_t sessions = 0;
+  std::vector<std::pair<std::string, uint64_t>> attach_rejected;  // by reason
+  uint64_t worker_starts = 0;
+  double tick_lag_seconds = 0;
+  double store_lag_seconds = 0;
+  bool store_failed = false;
+};
+
+}  // namespace leaseplane::obs
