@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Messages to sessions, from any thread. Never waits: a peer whose buffer is full has not read for
+// hundreds of messages, and is ended unless the message may be lost.
+#include <sys/eventfd.h>
+
+#include <cstring>
+
+#include "server/attach/attach_server.h"
+
+namespace leaseplane::attach {
+namespace {
+
+constexpr int32_t kAuditsOpenMax = 64;
+
+}  // namespace
+
+void AttachServer::Refuse(int connection, uint32_t tag, Refusal reason, const char* text) {
+  Message message{};
+  message.kind = Kind::kRefused;
+  message.refused.tag = tag;
+  message.refused.reason = static_cast<uint32_t>(reason);
+  std::strncpy(message.refused.text, text, sizeof(message.refused.text) - 1);
+  SendMessage(connection, message);
+}
+
+bool AttachServer::Send(SessionIndex index, const Message& message, Delivery delivery) {
+  if (index < kOwnerSessionFirst || index >= kOwnerCount) return false;
+  Session& session = SessionAt(index);
+  if (message.kind == Kind::kAudit && session.audits_open.load() >= kAuditsOpenMax) return false;
+  SendResult result = SendResult::kGone;
+  {
+    absl::MutexLock lock(&session.mu);
+    if (!session.connection) return false;
+    result = SendMessage(session.connection.get(), message);
+  }
+  if (result == SendResult::kSent) {
+    if (message.kind == Kind::kAudit) session.audits_open.fetch_add(1);
+    return true;
+  }
+  if (delivery == Delivery::kMust) EndSession(index, "does not take messages");
+  return false;
+}
+
+void AttachServer::SendToPool(uint32_t pool_handle, const Message& message, Delivery delivery) {
+  for (SessionIndex index = kOwnerSessionFirst; index < kOwnerCount; ++index) {
+    if (table_.IsActive(index) && table_.HasOpened(index, pool_handle)) {
+      Send(index, message, delivery);
+    }
+  }
+}
+
+void AttachServer::Broadcast(const Message& message) {
+  for (SessionIndex index = kOwnerSessionFirst; index < kOwnerCount; ++index) {
+    if (table_.IsActive(index)) Send(index, message, Delivery::kMust);
+  }
+}
+
+void AttachServer::EndSession(SessionIndex index, const char* why) {
+  {
+    absl::MutexLock lock(&mu_);
+    to_end_.push_back({index, table_.WordOf(index), why});
+  }
+  if (wake_) ::eventfd_write(wake_.get(), 1);
+}
+
+}  // namespace leaseplane::attach

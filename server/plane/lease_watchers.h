@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LeaseWatchers: who follows which lease. Calls to one watcher come one at a time; Unwatch returns
+// only when none is under way (except from inside a call of the same watcher).
+// Threads: any. Errors: none. Cost: one lock shared by all, held for look-ups only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/plane/plane.h"
+
+namespace leaseplane::plane {
+
+class LeaseWatchers {
+ public:
+  void Watch(LeaseWatcher* watcher);
+  void WatchLease(LeaseWatcher* watcher, const engine::LeaseId& id);
+  void Unwatch(LeaseWatcher* watcher);
+
+  void Lost(const std::string& pool, const engine::LeaseId& id, engine::Reason reason);
+  void RevokeRequested(const std::string& pool, const engine::LeaseId& id, int64_t grace_ns);
+  void Draining();
+
+ private:
+  using Key = std::pair<uint64_t, uint64_t>;
+  struct Follower {
+    absl::Mutex mu;  // held while the watcher is called
+    LeaseWatcher* watcher ABSL_GUARDED_BY(mu);
+    std::atomic<std::thread::id> calling{};
+    std::vector<Key> leases;  // guarded by the registry's lock
+
+    explicit Follower(LeaseWatcher* w) : watcher(w) {}
+    template <class Call>
+    void Tell(Call&& call);
+  };
+  using FollowerPtr = std::shared_ptr<Follower>;
+
+  FollowerPtr FindOrAdd(LeaseWatcher* watcher) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::vector<FollowerPtr> FollowersOf(const engine::LeaseId& id, bool forget);
+
+  absl::Mutex mu_;
+  std::map<LeaseWatcher*, FollowerPtr> followers_ ABSL_GUARDED_BY(mu_);
+  std::map<Key, std::vector<FollowerPtr>> by_lease_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace leaseplane::plane

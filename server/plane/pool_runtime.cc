@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/plane/pool_runtime.h"
+
+#include "core/attach/messages.h"
+
+namespace leaseplane::plane {
+
+PoolRuntime::PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch,
+                         PoolSegments segments, PoolWords<RealMemory> words,
+                         std::unique_ptr<ledger::MappedLedger> ledger, const Outlets& outlets)
+    : options_(std::move(options)),
+      handle_(handle),
+      epoch_(epoch),
+      segments_(std::move(segments)),
+      words_(words),
+      outlets_(outlets),
+      holds_(options_.capacity),
+      ledger_(std::move(ledger)),
+      authority_(words_, options_.capacity),
+      engine_(options_, authority_, *ledger_, *outlets_.ids, *outlets_.sessions) {
+  authority_.SetEpoch(epoch);
+}
+
+void PoolRuntime::StepDone() {
+  next_deadline_ns_.store(engine_.NextDeadlineNs(), std::memory_order_relaxed);
+  if (step_actions_.Empty()) return;
+  outbox_.push_back(std::move(step_actions_));
+  step_actions_ = engine::Actions();
+}
+
+// One thread at a time carries out, so that what two steps say arrives in the order of the steps.
+// What the carrying out causes itself (a call back into Step) is appended and done by the same
+// loop.
+void PoolRuntime::CarryOut() {
+  std::vector<engine::Actions> batch;
+  {
+    absl::MutexLock lock(&mu_);
+    if (carrying_out_ || outbox_.empty()) return;
+    carrying_out_ = true;
+    batch.swap(outbox_);
+  }
+  for (;;) {
+    for (engine::Actions& actions : batch) CarryOutOne(actions);
+    batch.clear();
+    absl::MutexLock lock(&mu_);
+    if (outbox_.empty()) {
+      carrying_out_ = false;
+      return;
+    }
+    batch.swap(outbox_);
+  }
+}
+
+void PoolRuntime::CarryOutOne(engine::Actions& actions) {
+  for (auto& granted : actions.waiter_granted) {
+    histograms_->wait.Observe(granted.grant.queued_ns);
+    if (granted.commit_seq == 0) {
+      DeliverGrant(granted.ticket, std::move(granted.grant));
+      continue;
+    }
+    WhenDurable(granted.commit_seq, [self = shared_from_this(), ticket = granted.ticket,
+                                     grant = std::move(granted.grant)](const absl::Status& status) {
+      if (status.ok()) return self->DeliverGrant(ticket, grant);
+      self->StoreRefused(ticket, grant);
+    });
+  }
+  for (auto& refused : actions.waiter_refused) {
+    RefuseCall(refused.ticket, std::move(refused.refusal));
+  }
+  CarryOutLocal(actions);
+  for (const auto& request : actions.revoke_requested) {
+    outlets_.watchers->RevokeRequested(id(), request.id, request.grace_ns);
+  }
+  for (const auto& ended : actions.lease_ended) {
+    outlets_.watchers->Lost(id(), ended.id, ended.reason);
+  }
+  for (const auto& end : actions.end_session) outlets_.attach->EndSession(end.session, end.why);
+}
+
+void PoolRuntime::WhenDurable(uint64_t commit_seq, store::StoreWriter::Callback callback) {
+  outlets_.writer->OnDurable(id(), commit_seq, std::move(callback));
+}
+
+PoolRuntime::ListenerPtr PoolRuntime::TakeListener(uint64_t ticket) {
+  absl::MutexLock lock(&mu_);
+  auto it = listeners_.find(ticket);
+  if (it == listeners_.end()) return nullptr;
+  ListenerPtr listener = std::move(it->second);
+  listeners_.erase(it);
+  return listener;
+}
+
+void PoolRuntime::DeliverGrant(uint64_t ticket, engine::Grant grant) {
+  if (ListenerPtr listener = TakeListener(ticket)) return listener->OnGranted(std::move(grant));
+  // The caller left after the engine had decided.
+  Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    engine.Abandon(now, grant, actions);
+  });
+}
+
+void PoolRuntime::RefuseCall(uint64_t ticket, engine::Refusal refusal) {
+  if (ListenerPtr listener = TakeListener(ticket)) listener->OnRefused(std::move(refusal));
+}
+
+// The lease exists but cannot be promised: it is given up, and the caller may try again.
+void PoolRuntime::StoreRefused(uint64_t ticket, const engine::Grant& grant) {
+  Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    engine.Abandon(now, grant, actions);
+  });
+  engine::Refusal refusal;
+  refusal.reason = engine::Reason::kStoreFailed;
+  refusal.text = "the lease could not be written to the store";
+  refusal.retry_after_ns = engine::kSecond;
+  RefuseCall(ticket, std::move(refusal));
+}
+
+uint64_t PoolRuntime::Acquire(engine::AcquireRequest request, int64_t received_at_ns,
+                              std::shared_ptr<AcquireListener> listener) {
+  uint64_t ticket = 0;
+  uint64_t commit_seq = 0;
+  engine::AcquireAnswer answer =
+      Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+        mu_.AssertHeld();
+        auto result = engine.Acquire(now, received_at_ns, std::move(request), actions);
+        if (const auto* queued = std::get_if<engine::Queued>(&result)) ticket = queued->ticket;
+        if (const auto* granted = std::get_if<engine::Granted>(&result)) {
+          commit_seq = granted->commit_seq;
+          // Until the disk has it the call can be cancelled, so it needs a name.
+          if (commit_seq != 0) ticket = outlets_.ids->NextRandom();
+        }
+        if (ticket != 0) listeners_[ticket] = listener;
+        return result;
+      });
+  if (auto* refusal = std::get_if<engine::Refusal>(&answer)) {
+    listener->OnRefused(std::move(*refusal));
+  } else if (auto* granted = std::get_if<engine::Granted>(&answer)) {
+    if (commit_seq == 0) {
+      listener->OnGranted(std::move(granted->grant));
+      return 0;
+    }
+    WhenDurable(commit_seq, [self = shared_from_this(), ticket,
+                             grant = std::move(granted->grant)](const absl::Status& status) {
+      if (status.ok()) return self->DeliverGrant(ticket, grant);
+      self->StoreRefused(ticket, grant);
+    });
+  }
+  return ticket;
+}
+
+void PoolRuntime::Cancel(uint64_t ticket) {
+  ListenerPtr listener = TakeListener(ticket);  // destroyed after the step, without the lock
+  Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    engine.CancelCall(now, ticket, actions);
+  });
+}
+
+Result<engine::QueueState> PoolRuntime::QueuePosition(uint64_t ticket) {
+  return View([&](engine::PoolEngine& engine, engine::Instant now) -> Result<engine::QueueState> {
+    mu_.AssertHeld();
+    auto position = engine.Position(now, ticket);
+    const bool waits_for_disk =
+        std::holds_alternative<engine::Refusal>(position) && listeners_.contains(ticket);
+    if (waits_for_disk) return engine::QueueState{1, 0};
+    return position;
+  });
+}
+
+void PoolRuntime::Tick(int64_t since_last_ns) {
+  Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    if (is_closed.load()) return;
+    engine.Tick(now, since_last_ns, actions);
+    if (now.boot_ns >= recover_until_ns.load()) {
+      recover_until_ns.store(engine::kNever);
+      engine.EndRecovery(now, actions);
+      is_recovering.store(false);
+    }
+  });
+}
+
+void PoolRuntime::SampleHolds(int64_t now_ns) { holds_.Sample(words_, now_ns, histograms_->hold); }
+
+bool PoolRuntime::OnReleased() {
+  return Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    if (is_closed.load()) return false;
+    const int64_t deadline_before = engine.NextDeadlineNs();
+    engine.OnReleased(now, actions);
+    return !actions.Empty() || engine.NextDeadlineNs() != deadline_before;
+  });
+}
+
+ledger::Changes PoolRuntime::TakeChanges() {
+  absl::MutexLock lock(&mu_);
+  return ledger_->TakeChanges();
+}
+
+ledger::Changes PoolRuntime::TakeLockChanges() {
+  absl::MutexLock lock(&mu_);
+  return ledger_->TakeLockChanges();
+}
+
+void PoolRuntime::MarkLedgerClean() {
+  absl::MutexLock lock(&mu_);
+  ledger_->MarkClean();
+}
+
+}  // namespace leaseplane::plane

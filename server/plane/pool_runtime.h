@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PoolRuntime: one running pool. The engine under the pool's lock, the calls that wait for it, and
+// the carrying out of its actions after the lock is released, in the order of the steps.
+//
+// Ownership: shared; whoever works with a pool holds a reference, so segments stay mapped. Threads:
+// any. Errors: as the engine's. Cost: Step is one lock and two clock reads on top of the engine.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "core/pool/authority.h"
+#include "server/attach/attach_server.h"
+#include "server/engine/pool_engine.h"
+#include "server/ledger/mapped_ledger.h"
+#include "server/obs/clock.h"
+#include "server/obs/metrics/figures.h"
+#include "server/plane/engine_ports.h"
+#include "server/plane/hold_sampler.h"
+#include "server/plane/lease_watchers.h"
+#include "server/plane/plane.h"
+#include "server/plane/pool_segments.h"
+#include "server/store/store_writer.h"
+
+namespace leaseplane::plane {
+
+inline engine::Instant NowInstant() { return {obs::BootNowNs(), obs::UnixNowNs()}; }
+
+// What a pool's actions reach. All outlive every pool.
+struct Outlets {
+  attach::AttachServer* attach = nullptr;
+  store::StoreWriter* writer = nullptr;
+  LeaseWatchers* watchers = nullptr;
+  engine::IdSource* ids = nullptr;
+  const engine::SessionsPort* sessions = nullptr;
+};
+
+class PoolRuntime final : public store::ChangeSource,
+                          public std::enable_shared_from_this<PoolRuntime> {
+ public:
+  PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch, PoolSegments segments,
+              PoolWords<RealMemory> words, std::unique_ptr<ledger::MappedLedger> ledger,
+              const Outlets& outlets);
+
+  const std::string& id() const { return options_.id; }
+  const engine::PoolOptions& options() const { return options_; }
+  uint32_t handle() const { return handle_; }
+  Epoch epoch() const { return epoch_; }
+  const PoolSegments& segments() const { return segments_; }
+  const PoolWords<RealMemory>& words() const { return words_; }
+  void Publish() { segments_.Publish(); }
+
+  // One step of the engine: body(engine, now, actions) under the lock; then what it caused is
+  // carried out, by this thread or by the one that is at it. Returns what body returns.
+  template <class Body>
+  auto Step(Body&& body) ABSL_LOCKS_EXCLUDED(mu_);
+  // A look without effects: body(engine, now).
+  template <class Body>
+  auto View(Body&& body) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // -- calls that wait (plane.h has the contracts)
+  uint64_t Acquire(engine::AcquireRequest request, int64_t received_at_ns,
+                   std::shared_ptr<AcquireListener> listener);
+  void Cancel(uint64_t ticket);
+  Result<engine::QueueState> QueuePosition(uint64_t ticket);
+  void WhenDurable(uint64_t commit_seq, store::StoreWriter::Callback callback);
+
+  // -- for the threads of the plane
+  int64_t next_deadline_ns() const { return next_deadline_ns_.load(std::memory_order_relaxed); }
+  void Beat() { authority_.Beat(); }
+  void Tick(int64_t since_last_ns);
+  void SampleHolds(int64_t now_ns);  // the timer thread alone
+  // True if the release changed something.
+  bool OnReleased();
+  const std::atomic<uint32_t>& dseq() const { return *words_.dseq; }
+  // Instant at which EndRecovery is due; kNever: not recovering.
+  std::atomic<int64_t> recover_until_ns{engine::kNever};
+  std::atomic<bool> is_recovering{false};
+  // The pool has been deleted: time and releases move it no more.
+  std::atomic<bool> is_closed{false};
+
+  // -- store::ChangeSource
+  ledger::Changes TakeChanges() override;
+  ledger::Changes TakeLockChanges() override;
+  void MarkLedgerClean();
+
+  std::shared_ptr<const obs::PoolHistograms> histograms() const { return histograms_; }
+
+ private:
+  using ListenerPtr = std::shared_ptr<AcquireListener>;
+
+  void StepDone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CarryOut() ABSL_LOCKS_EXCLUDED(mu_);
+  void CarryOutOne(engine::Actions& actions);
+  void CarryOutLocal(const engine::Actions& actions);
+  void SendGrant(const engine::Actions::SendGrant& grant);
+  void DeliverGrant(uint64_t ticket, engine::Grant grant);
+  void RefuseCall(uint64_t ticket, engine::Refusal refusal);
+  void StoreRefused(uint64_t ticket, const engine::Grant& grant);
+  ListenerPtr TakeListener(uint64_t ticket);
+
+  const engine::PoolOptions options_;
+  const uint32_t handle_;
+  const Epoch epoch_;
+  PoolSegments segments_;
+  const PoolWords<RealMemory> words_;
+  const Outlets outlets_;
+  const std::shared_ptr<obs::PoolHistograms> histograms_ = std::make_shared<obs::PoolHistograms>();
+  HoldSampler holds_;
+  std::atomic<int64_t> next_deadline_ns_{engine::kNever};
+
+  absl::Mutex mu_;
+  std::unique_ptr<ledger::MappedLedger> ledger_ ABSL_GUARDED_BY(mu_);
+  Authority<RealMemory> authority_;  // its Beat needs no lock, all else mu_
+  engine::PoolEngine engine_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<uint64_t, ListenerPtr> listeners_ ABSL_GUARDED_BY(mu_);
+  engine::Actions step_actions_ ABSL_GUARDED_BY(mu_);
+  std::vector<engine::Actions> outbox_ ABSL_GUARDED_BY(mu_);
+  bool carrying_out_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+using PoolPtr = std::shared_ptr<PoolRuntime>;
+
+template <class Body>
+auto PoolRuntime::Step(Body&& body) {
+  using Answer = decltype(body(engine_, engine::Instant{}, step_actions_));
+  if constexpr (std::is_void_v<Answer>) {
+    {
+      absl::MutexLock lock(&mu_);
+      body(engine_, NowInstant(), step_actions_);
+      StepDone();
+    }
+    CarryOut();
+  } else {
+    auto answer = [&] {
+      absl::MutexLock lock(&mu_);
+      auto result = body(engine_, NowInstant(), step_actions_);
+      StepDone();
+      return result;
+    }();
+    CarryOut();
+    return answer;
+  }
+}
+
+template <class Body>
+auto PoolRuntime::View(Body&& body) {
+  absl::MutexLock lock(&mu_);
+  return body(engine_, NowInstant());
+}
+
+}  // namespace leaseplane::plane

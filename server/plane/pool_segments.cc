@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/plane/pool_segments.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+
+#include <algorithm>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace leaseplane::plane {
+namespace {
+
+absl::Status MakeOne(const std::string& name, uint64_t bytes, UniqueFd& fd, shm::Mapping& map) {
+  absl::StatusOr<UniqueFd> created = shm::CreateSegment(name, bytes);
+  if (!created.ok()) return created.status();
+  fd = *std::move(created);
+  absl::StatusOr<shm::Mapping> mapped =
+      shm::Mapping::Map(fd.get(), bytes, shm::Access::kReadWrite, shm::InFork::kInherited);
+  if (!mapped.ok()) return mapped.status();
+  map = *std::move(mapped);
+  return absl::OkStatus();
+}
+
+bool IsSealed(int fd) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  return seals >= 0 && (seals & F_SEAL_SEAL) != 0;
+}
+
+}  // namespace
+
+uint64_t RandomWord() {
+  uint64_t word = 0;
+  while (word == 0) {
+    if (::getrandom(&word, sizeof(word), 0) != sizeof(word)) word = 0;
+  }
+  return word;
+}
+
+absl::Status PoolSegments::Seal() const {
+  if (!IsSealed(data_fd_.get())) {
+    absl::Status status = shm::SealSize(data_fd_.get());
+    if (!status.ok()) return status;
+  }
+  for (int fd : {ctl_fd_.get(), meta_fd_.get()}) {
+    if (IsSealed(fd)) continue;
+    absl::Status status = shm::SealReadOnly(fd);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PoolSegments> PoolSegments::Create(const engine::PoolOptions& options,
+                                                  uint32_t handle, Epoch epoch,
+                                                  keeper::Vault& vault) {
+  const uint32_t max_capacity = options.max_capacity == 0 ? options.capacity : options.max_capacity;
+  PoolSegments s;
+  s.geometry_ = shm::MakeGeometry(max_capacity);
+  s.uid_ = RandomWord();
+  const uint64_t meta_bytes = shm::MetaBytes(s.geometry_, options.resources);
+  const std::string name = absl::StrCat("leaseplane-", options.id);
+  absl::Status status = MakeOne(name + "-data", s.geometry_.data_bytes, s.data_fd_, s.data_);
+  if (status.ok()) status = MakeOne(name + "-ctl", s.geometry_.ctl_bytes, s.ctl_fd_, s.ctl_);
+  if (status.ok()) status = MakeOne(name + "-meta", meta_bytes, s.meta_fd_, s.meta_);
+  if (!status.ok()) return status;
+  shm::FormatCtl(s.ctl_.base(), s.geometry_, s.uid_, epoch);
+  shm::FormatMeta(s.meta_.base(), s.geometry_, s.uid_, options.resources);
+  shm::Publish(s.meta_.base());
+
+  keeper::PoolOffer offer;
+  offer.id = options.id;
+  offer.handle = handle;
+  offer.max_capacity = max_capacity;
+  offer.uid = s.uid_;
+  const int fds[] = {s.data_fd_.get(), s.ctl_fd_.get(), s.meta_fd_.get()};
+  const uint64_t bytes[] = {s.geometry_.data_bytes, s.geometry_.ctl_bytes, meta_bytes};
+  std::copy(std::begin(fds), std::end(fds), offer.fds);
+  std::copy(std::begin(bytes), std::end(bytes), offer.bytes);
+  // The keeper maps before anything is sealed: afterwards nobody could.
+  status = vault.AddPool(offer);
+  if (status.ok()) status = s.Seal();
+  if (!status.ok()) return status;
+  return s;
+}
+
+absl::StatusOr<PoolSegments> PoolSegments::Adopt(keeper::HeldPool held, uint32_t max_capacity) {
+  if (held.max_capacity != max_capacity || !shm::IsPublished(held.ctl.mapping.base())) {
+    return absl::FailedPreconditionError("segments of another capacity, or never published");
+  }
+  PoolSegments s;
+  s.geometry_ = shm::MakeGeometry(max_capacity);
+  s.uid_ = held.uid;
+  s.data_fd_ = std::move(held.data.fd);
+  s.ctl_fd_ = std::move(held.ctl.fd);
+  s.meta_fd_ = std::move(held.meta.fd);
+  s.data_ = std::move(held.data.mapping);
+  s.ctl_ = std::move(held.ctl.mapping);
+  s.meta_ = std::move(held.meta.mapping);
+  if (s.data_.bytes() != s.geometry_.data_bytes || s.ctl_.bytes() != s.geometry_.ctl_bytes) {
+    return absl::FailedPreconditionError("segments of another size");
+  }
+  absl::Status status = s.Seal();
+  if (!status.ok()) return status;
+  return s;
+}
+
+void PoolSegments::Publish() { shm::Publish(ctl_.base()); }
+
+}  // namespace leaseplane::plane

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/plane/daemon_plane.h"
+
+#include "tests/unit/server/plane/plane_fixture.h"
+
+namespace leaseplane::plane {
+namespace {
+
+constexpr int64_t kLongWait = 60 * engine::kSecond;
+
+TEST_F(PlaneTest, GrantsUntilThePoolIsFullAndAgainAfterARelease) {
+  StartWorker();
+  const engine::Grant first = Lease();
+  const engine::Grant second = Lease();
+  EXPECT_NE(first.lease.slot, second.lease.slot);
+  auto third = Ask(Request());
+  EXPECT_EQ(third->reason(), Reason::kNoFreeSlot);
+  EXPECT_EQ(Release(first), Reason::kNone);
+  const engine::Grant fourth = Lease();
+  EXPECT_EQ(fourth.lease.slot, first.lease.slot);
+  EXPECT_GT(fourth.lease.token, first.lease.token);
+  EXPECT_EQ(Counts().busy_remote, 2u);
+}
+
+TEST_F(PlaneTest, UnknownPoolIsNotFoundByEveryVerb) {
+  StartWorker();
+  EXPECT_EQ(Ask(Request(), "nix")->reason(), Reason::kNotFound);
+  EXPECT_EQ(Release(engine::Grant{}, "nix"), Reason::kNotFound);
+  auto lease = plane_->GetLease("nix", {1, 2});
+  EXPECT_EQ(std::get<engine::Refusal>(lease).reason, Reason::kNotFound);
+  EXPECT_EQ(std::get<engine::Refusal>(lease).field, "pool");
+}
+
+TEST_F(PlaneTest, WaiterGetsTheSlotThatIsReleased) {
+  StartWorker();
+  const engine::Grant first = Lease();
+  Lease();
+  auto waiter = Ask(Request(kLongWait));
+  ASSERT_NE(last_ticket_, 0u);
+  auto position = plane_->QueuePosition("gpu", last_ticket_);
+  EXPECT_EQ(std::get<engine::QueueState>(position).position, 1u);
+  Release(first);
+  ASSERT_TRUE(waiter->Wait());
+  ASSERT_TRUE(waiter->is_granted());
+  EXPECT_EQ(waiter->grant().lease.slot, first.lease.slot);
+}
+
+TEST_F(PlaneTest, CancelledWaiterIsNeverAnsweredAndNeverGranted) {
+  StartWorker();
+  const engine::Grant first = Lease();
+  Lease();
+  auto gone = Ask(Request(kLongWait));
+  plane_->Cancel("gpu", last_ticket_);
+  Release(first);
+  EXPECT_EQ(Counts().busy_remote, 1u);
+  EXPECT_EQ(gone->answers(), 0);
+  EXPECT_EQ(Counts().waiters, 0u);
+}
+
+TEST_F(PlaneTest, WaitEndsByItselfWhenItsTimeIsOver) {
+  StartWorker();
+  Lease();
+  Lease();
+  auto waiter = Ask(Request(50 * engine::kMillisecond));
+  ASSERT_TRUE(waiter->Wait());
+  EXPECT_EQ(waiter->reason(), Reason::kWaitTimeout);
+}
+
+TEST_F(PlaneTest, EndWaitRefusesWithTheGivenReason) {
+  StartWorker();
+  Lease();
+  Lease();
+  auto waiter = Ask(Request(kLongWait));
+  plane_->EndWait("gpu", last_ticket_, Reason::kWaitTimeout);
+  ASSERT_TRUE(waiter->Wait());
+  EXPECT_EQ(waiter->reason(), Reason::kWaitTimeout);
+}
+
+TEST_F(PlaneTest, RenewGoesOnAndStaleTokensFail) {
+  StartWorker();
+  const engine::Grant grant = Lease();
+  std::optional<Result<engine::RenewResult>> answer;
+  plane_->Renew("gpu", HolderOf(grant), 0, plane_->NowNs(),
+                [&](Result<engine::RenewResult> r) { answer = std::move(r); });
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(std::get<engine::RenewResult>(*answer).lease.token, grant.lease.token);
+  engine::HolderRef stale = HolderOf(grant);
+  --stale.token;
+  plane_->Renew("gpu", stale, 0, plane_->NowNs(),
+                [&](Result<engine::RenewResult> r) { answer = std::move(r); });
+  EXPECT_EQ(std::get<engine::Refusal>(*answer).reason, Reason::kStaleToken);
+}
+
+TEST_F(PlaneTest, SyncPoolAnswersWhenTheDiskHasIt) {
+  AddPool("sync", 1).durability = engine::Durability::kSync;
+  StartWorker();
+  const engine::Grant grant = Lease("sync");
+  EXPECT_EQ(Release(grant, "sync"), Reason::kNone);
+}
+
+TEST_F(PlaneTest, CallCancelledWhileTheDiskIsWrittenGivesItsSlotBack) {
+  AddPool("sync", 1).durability = engine::Durability::kSync;
+  StartWorker();
+  for (int i = 0; i < 50; ++i) {
+    auto caller = Ask(Request(), "sync");
+    plane_->Cancel("sync", last_ticket_);
+    if (caller->is_granted()) Release(caller->grant(), "sync");
+    EXPECT_TRUE(WaitUntil([&] { return Counts("sync").busy_remote == 0; }));
+  }
+}
+
+class Watcher final : public LeaseWatcher {
+ public:
+  void OnLost(const std::string&, const engine::LeaseId& id, Reason reason) override {
+    lost_id = id;
+    lost = static_cast<int>(reason);
+  }
+  void OnRevokeRequested(const std::string&, const engine::LeaseId&, int64_t grace) override {
+    grace_ns = grace;
+  }
+  void OnDraining() override { draining = true; }
+
+  engine::LeaseId lost_id;
+  std::atomic<int> lost{-1};
+  std::atomic<int64_t> grace_ns{-1};
+  std::atomic<bool> draining{false};
+};
+
+TEST_F(PlaneTest, WatcherHearsOfRevocationLossAndDrain) {
+  StartWorker();
+  const engine::Grant grant = Lease();
+  Watcher watcher;
+  plane_->WatchLease(&watcher, "gpu", grant.lease.id);
+  plane_->Revoke("gpu", grant.lease.id, 20 * engine::kMillisecond, "test");
+  EXPECT_EQ(watcher.grace_ns, 20 * engine::kMillisecond);
+  EXPECT_TRUE(WaitUntil([&] { return watcher.lost == static_cast<int>(Reason::kLeaseRevoked); }));
+  EXPECT_EQ(watcher.lost_id, grant.lease.id);
+  plane_->BeginDrain();
+  EXPECT_TRUE(watcher.draining);
+  plane_->Unwatch(&watcher);
+}
+
+TEST_F(PlaneTest, DrainRefusesWaitersAndNewCallsAndKeepsLeases) {
+  StartWorker();
+  const engine::Grant grant = Lease();
+  Lease();
+  auto waiter = Ask(Request(kLongWait));
+  EXPECT_EQ(plane_->readiness(), Readiness::kServing);
+  plane_->BeginDrain();
+  ASSERT_TRUE(waiter->Wait());
+  EXPECT_EQ(waiter->reason(), Reason::kDraining);
+  EXPECT_EQ(Ask(Request())->reason(), Reason::kDraining);
+  EXPECT_EQ(plane_->readiness(), Readiness::kDraining);
+  EXPECT_TRUE(plane_->Stop().ok());
+  KillDaemon();
+  StartWorker();
+  auto found = plane_->GetLease("gpu", grant.lease.id);
+  ASSERT_TRUE(std::holds_alternative<engine::LeaseInfo>(found));
+  EXPECT_EQ(std::get<engine::LeaseInfo>(found).token, grant.lease.token);
+  EXPECT_EQ(plane_->readiness(), Readiness::kServing) << "nothing local can exist";
+}
+
+TEST_F(PlaneTest, PoolsMadeByTheApiComeBackAndDeletedOnesDoNot) {
+  StartWorker();
+  engine::PoolOptions pool;
+  pool.id = "api";
+  pool.capacity = 3;
+  auto created = plane_->CreatePool(pool);
+  ASSERT_TRUE(std::holds_alternative<PoolInfo>(created));
+  const engine::Grant grant = Lease("api");
+  auto again = plane_->CreatePool(pool);
+  EXPECT_EQ(std::get<engine::Refusal>(again).reason, Reason::kAlreadyExists);
+  StartWorker();
+  EXPECT_EQ(Counts("api").busy_remote, 1u);
+  auto kept = plane_->DeletePool("api", false);
+  EXPECT_EQ(std::get<engine::Refusal>(kept).reason, Reason::kFailedPrecondition);
+  EXPECT_EQ(Counts("api").busy_remote, 1u);
+  auto waiter = Ask(Request(kLongWait), "api");
+  EXPECT_TRUE(waiter->Wait());
+  auto deleted = plane_->DeletePool("api", true);
+  EXPECT_TRUE(std::holds_alternative<Done>(deleted));
+  EXPECT_EQ(Ask(Request(), "api")->reason(), Reason::kNotFound);
+  StartWorker();
+  EXPECT_EQ(plane_->ListPools().size(), 1u);
+  created = plane_->CreatePool(pool);
+  ASSERT_TRUE(std::holds_alternative<PoolInfo>(created));
+  EXPECT_GT(Lease("api").lease.token, grant.lease.token) << "tokens do not go back";
+}
+
+TEST_F(PlaneTest, PoolOfTheConfigurationIsNotDeleted) {
+  StartWorker();
+  auto deleted = plane_->DeletePool("gpu", true);
+  EXPECT_EQ(std::get<engine::Refusal>(deleted).reason, Reason::kFailedPrecondition);
+  Lease();
+}
+
+TEST_F(PlaneTest, FiguresCountWhatHappened) {
+  StartWorker();
+  Release(Lease());
+  Lease();
+  const obs::DaemonFigures figures = plane_->Figures();
+  ASSERT_EQ(figures.pools.size(), 1u);
+  EXPECT_EQ(figures.pools[0].stats.acquired_remote, 2u);
+  EXPECT_EQ(figures.pools[0].counts.busy_remote, 1u);
+  EXPECT_EQ(figures.worker_starts, 1u);
+  EXPECT_TRUE(plane_->live());
+}
+
+TEST_F(PlaneTest, ManyPoolsAreServedByTheirListeners) {
+  for (int i = 0; i < 300; ++i) AddPool("p" + std::to_string(i), 1);
+  StartWorker();
+  for (const char* pool : {"p0", "p150", "p299"}) {
+    const engine::Grant grant = Lease(pool);
+    auto waiter = Ask(Request(kLongWait), pool);
+    Release(grant, pool);
+    ASSERT_TRUE(waiter->Wait());
+    EXPECT_TRUE(waiter->is_granted());
+  }
+}
+
+}  // namespace
+}  // namespace leaseplane::plane

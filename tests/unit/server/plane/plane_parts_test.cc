@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "server/plane/hold_sampler.h"
+#include "server/plane/lease_watchers.h"
+#include "server/plane/session_bridge.h"
+#include "server/plane/wake_budget.h"
+
+namespace leaseplane::plane {
+namespace {
+
+TEST(WakeBudget, AThousandUselessWakesASecondAreFreeAndMoreAreNot) {
+  WakeBudget budget;
+  int64_t now = 1'000'000'000;
+  for (int i = 0; i < 1'000; ++i) {
+    EXPECT_FALSE(budget.IsSpent(now)) << i;
+    budget.CountUseless(now);
+  }
+  EXPECT_TRUE(budget.IsSpent(now));
+  EXPECT_FALSE(budget.IsSpent(now + 2'000'000)) << "it comes back with time";
+}
+
+TEST(HoldSampler, CountsAHoldWhenItIsOver) {
+  std::atomic<uint64_t> slots[2] = {FreeWord(1), FreeWord(1)};
+  PoolWords<RealMemory> words;
+  words.slots = slots;
+  words.max_capacity = 2;
+  obs::Histogram histogram;
+  HoldSampler sampler(2);
+  auto count = [&] {
+    uint64_t sum = 0;
+    for (size_t i = 0; i <= obs::Histogram::kBoundCount; ++i) sum += histogram.count(i);
+    return sum;
+  };
+  sampler.Sample(words, 0, histogram);
+  slots[0] = BusyWord(2, 2);
+  sampler.Sample(words, 50'000'000, histogram);
+  sampler.Sample(words, 100'000'000, histogram);
+  EXPECT_EQ(count(), 0u);
+  slots[0] = BusyWord(3, 3);  // released and taken again in between
+  sampler.Sample(words, 150'000'000, histogram);
+  EXPECT_EQ(count(), 1u);
+  slots[0] = FreeWord(3);
+  sampler.Sample(words, 200'000'000, histogram);
+  EXPECT_EQ(count(), 2u);
+  EXPECT_NEAR(histogram.sum_seconds(), 0.15, 1e-9);
+}
+
+TEST(IsAdmitted, EmptyListsAdmitEverybodyAndOthersOnlyWhoIsNamed) {
+  engine::PoolOptions pool;
+  attach::Peer peer;
+  peer.uid = 1000;
+  peer.gid = 2000;
+  peer.groups = {2000, 3000};
+  EXPECT_TRUE(IsAdmitted(pool, peer));
+  pool.local_uids = {1};
+  EXPECT_FALSE(IsAdmitted(pool, peer));
+  pool.local_gids = {3000};
+  EXPECT_TRUE(IsAdmitted(pool, peer));
+  peer.groups.clear();
+  EXPECT_FALSE(IsAdmitted(pool, peer));
+  pool.local_uids = {1, 1000};
+  EXPECT_TRUE(IsAdmitted(pool, peer));
+}
+
+class SlowWatcher final : public LeaseWatcher {
+ public:
+  void OnLost(const std::string&, const engine::LeaseId&, engine::Reason) override {
+    entered = true;
+    while (!leave) std::this_thread::yield();
+    if (registry != nullptr) registry->Unwatch(this);
+    left = true;
+  }
+  void OnRevokeRequested(const std::string&, const engine::LeaseId&, int64_t) override {}
+  void OnDraining() override { draining = true; }
+  std::atomic<bool> entered{false}, leave{false}, left{false}, draining{false};
+  LeaseWatchers* registry = nullptr;
+};
+
+TEST(LeaseWatchers, UnwatchWaitsForACallUnderWay) {
+  LeaseWatchers watchers;
+  SlowWatcher watcher;
+  watchers.WatchLease(&watcher, {1, 2});
+  std::thread teller([&] { watchers.Lost("p", {1, 2}, engine::Reason::kLeaseExpired); });
+  while (!watcher.entered) std::this_thread::yield();
+  std::thread opener([&] { watcher.leave = true; });
+  watchers.Unwatch(&watcher);
+  EXPECT_TRUE(watcher.left);
+  teller.join();
+  opener.join();
+  watchers.Draining();
+  EXPECT_FALSE(watcher.draining);
+}
+
+TEST(LeaseWatchers, UnwatchFromInsideTheCallDoesNotWait) {
+  LeaseWatchers watchers;
+  SlowWatcher watcher;
+  watcher.registry = &watchers;
+  watcher.leave = true;
+  watchers.WatchLease(&watcher, {1, 2});
+  watchers.Lost("p", {1, 2}, engine::Reason::kLeaseExpired);
+  EXPECT_TRUE(watcher.left);
+}
+
+TEST(LeaseWatchers, OnlyFollowersOfTheLeaseHearOfIt) {
+  LeaseWatchers watchers;
+  SlowWatcher one, other;
+  one.leave = other.leave = true;
+  watchers.WatchLease(&one, {1, 2});
+  watchers.WatchLease(&other, {1, 3});
+  watchers.Lost("p", {1, 2}, engine::Reason::kLeaseReleased);
+  EXPECT_TRUE(one.entered);
+  EXPECT_FALSE(other.entered);
+  watchers.Draining();
+  EXPECT_TRUE(one.draining && other.draining);
+}
+
+}  // namespace
+}  // namespace leaseplane::plane
