@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AdminService on top of the plane. Answers callers on the Unix socket only; the socket's file mode
+// decides who they are.
+//
+// Owner: Server; outlived by the environment. Threads: gRPC's. Requests and replies are bytes here,
+// see request_parser.h.
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "leaseplane/v1/admin_service.grpc.pb.h"
+#include "server/rpc/call_environment.h"
+
+namespace leaseplane::rpc {
+
+namespace internal {
+// The generated service with every method taking and giving bytes.
+template <class Base>
+using RawPoolMethods = v1::AdminService::WithRawCallbackMethod_CreatePool<
+    v1::AdminService::WithRawCallbackMethod_GetPool<
+        v1::AdminService::WithRawCallbackMethod_ListPools<
+            v1::AdminService::WithRawCallbackMethod_DeletePool<Base>>>>;
+template <class Base>
+using RawSlotMethods = v1::AdminService::WithRawCallbackMethod_ListSlots<
+    v1::AdminService::WithRawCallbackMethod_LockSlot<
+        v1::AdminService::WithRawCallbackMethod_UnlockSlot<Base>>>;
+template <class Base>
+using RawHolderMethods = v1::AdminService::WithRawCallbackMethod_RevokeLease<
+    v1::AdminService::WithRawCallbackMethod_ListWaiters<
+        v1::AdminService::WithRawCallbackMethod_CancelWaiter<Base>>>;
+}  // namespace internal
+
+class AdminService final
+    : public internal::RawPoolMethods<
+          internal::RawSlotMethods<internal::RawHolderMethods<v1::AdminService::Service>>> {
+ public:
+  explicit AdminService(const CallEnvironment& environment) : environment_(environment) {}
+
+  using Context = grpc::CallbackServerContext;
+  using Bytes = grpc::ByteBuffer;
+  using Reactor = grpc::ServerUnaryReactor;
+
+  Reactor* CreatePool(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* GetPool(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* ListPools(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* DeletePool(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* ListSlots(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* LockSlot(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* UnlockSlot(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* RevokeLease(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* ListWaiters(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* CancelWaiter(Context* context, const Bytes* request, Bytes* response) override;
+
+ private:
+  const CallEnvironment environment_;
+};
+
+}  // namespace leaseplane::rpc
