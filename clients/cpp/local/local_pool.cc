@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of LocalPool that are not inlined: waiting, what is rare about releasing, and the
+// records of threads.
+#include "leaseplane/internal/local_pool.h"
+
+#include <vector>
+
+#include "clients/cpp/boot_clock.h"
+#include "clients/cpp/local/session.h"
+#include "core/pool/waiter.h"
+#include "core/shm/segment.h"
+
+namespace leaseplane::internal {
+
+constinit thread_local ThreadCache thread_cache{nullptr, nullptr};
+
+namespace {
+
+// The records of one thread, given back when it ends.
+class ThreadRecords {
+ public:
+  ~ThreadRecords() {
+    thread_cache = {nullptr, nullptr};
+    for (const ThreadCache& entry : entries_) Claims<RealMemory>::Return(*entry.record);
+    ended_ = true;
+  }
+
+  ThreadRecord<RealMemory>& Of(Claims<RealMemory>& claims) {
+    for (const ThreadCache& entry : entries_) {
+      if (entry.claims == &claims) return *entry.record;
+    }
+    ThreadRecord<RealMemory>& record = claims.Borrow();
+    if (!ended_) entries_.push_back({&claims, &record});
+    return record;
+  }
+
+  bool ended() const { return ended_; }
+
+ private:
+  std::vector<ThreadCache> entries_;
+  bool ended_ = false;
+};
+
+// How core/pool's wait reaches the session.
+class SessionPort {
+ public:
+  SessionPort(Session& session, const LocalPool& pool, uint32_t handle)
+      : session_(session), pool_(pool), handle_(handle) {}
+
+  int64_t NowNs() const { return BootNowNs(); }
+
+  void Enqueue(Ticket<RealMemory>& ticket, int64_t waited_ns, int64_t rest_ns) {
+    const int64_t now_ns = BootNowNs();
+    const bool endless = rest_ns > kNeverNs - now_ns;
+    const uint64_t id = session_.tickets().Add(ticket, &pool_, now_ns - waited_ns,
+                                               endless ? kNeverNs : now_ns + rest_ns);
+    attach::Message message = MakeMessage(attach::Kind::kEnqueue);
+    message.enqueue.pool = handle_;
+    message.enqueue.ticket = id;
+    message.enqueue.waited_ns = waited_ns;
+    message.enqueue.rest_ns = endless ? kNeverNs : rest_ns;
+    if (!session_.Send(message)) session_.tickets().Refuse(id);
+  }
+
+  void Forget(const Ticket<RealMemory>& ticket) { session_.tickets().Forget(ticket); }
+
+  void Leave(const Ticket<RealMemory>& ticket) {
+    Forget(ticket);
+    attach::Message message = MakeMessage(attach::Kind::kLeave);
+    message.leave.pool = handle_;
+    message.leave.ticket = ticket.id;
+    session_.Send(message);  // unsaid, a grant that comes too late is released
+  }
+
+ private:
+  Session& session_;
+  const LocalPool& pool_;
+  const uint32_t handle_;
+};
+
+}  // namespace
+
+ThreadRecord<RealMemory>& LocalPool::BorrowRecord(Claims<RealMemory>& claims) {
+  thread_local ThreadRecords records;
+  ThreadRecord<RealMemory>& record = records.Of(claims);
+  if (!records.ended()) thread_cache = {&claims, &record};
+  return record;
+}
+
+Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant) {
+  if (!mark_.IsCurrent()) return Reason::kOtherProcess;
+  const int64_t started_ns = deadline_ns == 0 ? 0 : BootNowNs();
+  for (;;) {
+    const LocalState& s = *state();
+    switch (TryOnce(s, grant)) {
+      case TryResult::kOk:
+        return Reason::kNone;
+      case TryResult::kNone:
+      case TryResult::kGateClosed: {
+        if (deadline_ns == 0) return Reason::kNoFreeSlot;
+        const WaitResult result = WaitOn(s, started_ns, deadline_ns, grant);
+        if (result == WaitResult::kOk) return Reason::kNone;
+        if (result == WaitResult::kQueueFull) return Reason::kQueueFull;
+        if (result == WaitResult::kTimeout) {
+          const Reason closed = session_.WhyClosed(*this);
+          return closed == Reason::kSessionEnded ? Reason::kWaitTimeout : closed;
+        }
+        break;  // not attached any more
+      }
+      case TryResult::kGone:
+      case TryResult::kMoved:
+        break;
+    }
+    const Reason why = session_.AwaitState(*this, &s, deadline_ns);
+    if (why != Reason::kNone) return why;
+  }
+}
+
+WaitResult LocalPool::WaitOn(const LocalState& s, int64_t started_ns, int64_t deadline_ns,
+                             LocalGrant& grant) {
+  SessionPort port(session_, *this, s.handle);
+  Wait<RealMemory, SessionPort> wait(s.attachment, flags_, *s.claims, RecordOf(*s.claims), port,
+                                     s.fifo, s.max_overtake_ns);
+  return wait.Run(started_ns, deadline_ns, grant);
+}
+
+Reason LocalPool::FinishRelease(const LocalState& s, ReleaseResult result, SlotIndex slot,
+                                FencingToken token) noexcept {
+  if (result == ReleaseResult::kMoved) {
+    session_.FinishMovedRelease(*this, s, slot, token);
+    return Reason::kNone;
+  }
+  // Not held under this token in the segment that was looked at. If that has been replaced
+  // meanwhile, the present one decides.
+  const LocalState& now = *state();
+  if (&now != &s) return Release(slot, token);
+  return ReasonOfLoss(s);
+}
+
+Reason LocalPool::ReasonOfLoss(const LocalState& s) const noexcept {
+  return IsCurrent(s.attachment, flags_) && SessionLives(s.attachment) ? Reason::kLeaseRevoked
+                                                                       : Reason::kSessionEnded;
+}
+
+std::string_view LocalPool::Resource(SlotIndex slot) const noexcept {
+  if (!mark_.IsCurrent()) return {};
+  const LocalState& s = *state();
+  return shm::ResourceOf(s.meta, s.meta_bytes, slot);
+}
+
+}  // namespace leaseplane::internal

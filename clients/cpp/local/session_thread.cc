@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// The library's thread of a session: what the daemon says, and the daemon's heart.
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "clients/cpp/boot_clock.h"
+#include "clients/cpp/local/session.h"
+
+namespace leaseplane::internal {
+namespace {
+
+using attach::Kind;
+using attach::Message;
+
+constexpr int64_t kSendPatienceNs = kSecondNs;
+
+// REQUIRES a grant's token to have been checked.
+LocalGrant GrantOf(const attach::GrantMsg& grant) { return {grant.slot, grant.token}; }
+
+}  // namespace
+
+void* Session::ThreadMain(void* session) {
+  ::pthread_setname_np(::pthread_self(), "leaseplane");
+  static_cast<Session*>(session)->Run();
+  return nullptr;
+}
+
+void Session::Run() {
+  for (;;) {
+    {
+      const MutexLock lock(&mu_);
+      if (stopping_) return;
+    }
+    if (PollOnce()) continue;
+    DaemonGone();
+    Reattach();
+  }
+}
+
+// False: the daemon is gone.
+bool Session::PollOnce() {
+  pollfd items[3] = {{socket_fd(), POLLIN, 0}, {lifeline_.get(), 0, 0}, {wake_fd_.get(), POLLIN, 0}};
+  const int64_t rest_ns = std::max<int64_t>(next_heartbeat_check_ns_ - BootNowNs(), 0);
+  const int timeout_ms =
+      by_handle_.empty() ? -1 : static_cast<int>(rest_ns / kMillisecondNs) + 1;
+  ::poll(items, 3, timeout_ms);
+  if ((items[2].revents & POLLIN) != 0) {
+    uint64_t count = 0;
+    [[maybe_unused]] const ssize_t n = ::read(wake_fd_.get(), &count, sizeof(count));
+  }
+  // Whatever the daemon said before it went is read first: it may have granted slots.
+  if (items[0].revents != 0 && !ReadAll()) return false;
+  if (items[1].revents != 0) {
+    ReadAll();
+    return false;
+  }
+  CheckHeartbeat();
+  return true;
+}
+
+void Session::CheckHeartbeat() {
+  const int64_t now_ns = BootNowNs();
+  if (now_ns < next_heartbeat_check_ns_) return;
+  next_heartbeat_check_ns_ = now_ns + HeartbeatWatch::kCheckPeriodNs;
+  if (by_handle_.empty()) return;
+  uint64_t beats = 0;  // one timer of the daemon beats for all pools
+  for (const auto& [handle, record] : by_handle_) {
+    beats += RealMemory::Load(*record->pool.state()->attachment.words.heartbeat);
+  }
+  const uint32_t is_void = heartbeat_.StandsStill(beats, now_ns) ? 1 : 0;
+  if (RealMemory::Load(flags_.gate_void) == is_void) return;
+  RealMemory::Store(flags_.gate_void, is_void);
+  if (is_void != 0) tickets_.NudgeAll();  // the daemon does not serve its queue now
+}
+
+// Handles every message that is there. False: the connection is over, or not to be believed.
+bool Session::ReadAll() {
+  std::shared_ptr<AttachSocket> socket;
+  {
+    const MutexLock lock(&mu_);
+    socket = socket_;
+  }
+  Incoming incoming;
+  for (;;) {
+    switch (socket->Receive(incoming)) {
+      case AttachSocket::Got::kNothing:
+        return true;
+      case AttachSocket::Got::kClosed:
+        return false;
+      case AttachSocket::Got::kMessage:
+        if (!Handle(incoming)) return false;
+    }
+  }
+}
+
+// False: the daemon broke the protocol.
+bool Session::Handle(Incoming& incoming) {
+  const Message& message = incoming.message;
+  switch (message.kind) {
+    case Kind::kPoolOpened:
+      OnPoolOpened(incoming);
+      return true;
+    case Kind::kRefused:
+      OnRefused(message.refused);
+      return true;
+    case Kind::kGrant:
+      return OnGrant(message.grant);
+    case Kind::kTicketRefused:
+      OnTicketRefused(message.ticket_refused);
+      return true;
+    case Kind::kAudit:
+      return OnAudit(message.audit);
+    case Kind::kRevokeRequested:
+      OnRevokeRequested(message.revoke_requested);
+      return true;
+    case Kind::kLeaseEnded:
+      OnLeaseEnded(message.lease_ended);
+      return true;
+    case Kind::kClaimResult:
+      OnClaimResult(message.claim_result);
+      return true;
+    case Kind::kWorkerRestarted:
+      ResendTickets();
+      return true;
+    case Kind::kDraining: {
+      const MutexLock lock(&listeners_mu_);
+      for (SessionListener* listener : listeners_) listener->OnDraining();
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+// The record, if the message is about a pool we opened and a slot it has room for.
+PoolRecord* Session::ByHandle(uint32_t handle, SlotIndex slot) {
+  const auto found = by_handle_.find(handle);
+  if (found == by_handle_.end()) return nullptr;
+  PoolRecord* record = found->second;
+  return slot < record->claims.back()->max_capacity() ? record : nullptr;
+}
+
+void Session::OnPoolOpened(Incoming& incoming) {
+  PoolRecord* record = nullptr;
+  bool publish = true;
+  {
+    const MutexLock lock(&mu_);
+    const auto found = openings_.find(incoming.message.pool_opened.tag);
+    if (found == openings_.end()) return;  // the caller's time ran out
+    record = found->second->record;
+    publish = found->second->publish;
+  }
+  auto state = record->MakeState(incoming, attached_as_);
+  if (state.ok()) {
+    by_handle_[(*state)->handle] = record;
+    if (publish) record->pool.Publish(*state);
+    record->next = publish ? nullptr : *state;
+  }
+  FinishOpening(incoming.message.pool_opened.tag, state.status());
+}
+
+void Session::OnRefused(const attach::Refused& refused) {
+  FinishOpening(refused.tag, RefusedStatus(refused, "the pool"));
+}
+
+bool Session::OnGrant(const attach::GrantMsg& grant) {
+  PoolRecord* record = ByHandle(grant.pool, grant.slot);
+  if (record == nullptr || !IsTokenInRange(grant.token)) return false;
+  const LocalState& state = *record->pool.state();
+  // The claim first: from here on an audit is answered with yes.
+  state.claims->NoteAcquired(grant.slot, grant.token);
+  Message ack = MakeMessage(Kind::kGrantAck);
+  ack.grant_ack.pool = grant.pool;
+  ack.grant_ack.slot = grant.slot;
+  ack.grant_ack.ticket = grant.ticket;
+  SendPatiently(ack);
+  if (!tickets_.Grant(grant.ticket, GrantOf(grant))) {
+    record->pool.Release(grant.slot, grant.token);  // its waiter has left
+  }
+  return true;
+}
+
+bool Session::OnAudit(const attach::Audit& audit) {
+  PoolRecord* record = ByHandle(audit.pool, audit.slot);
+  if (record == nullptr) return false;
+  Message answer = MakeMessage(Kind::kAuditAnswer);
+  answer.audit_answer.pool = audit.pool;
+  answer.audit_answer.slot = audit.slot;
+  answer.audit_answer.question = audit.question;
+  answer.audit_answer.gen = record->claims.back()->Audit(audit.slot, audit.gen);
+  SendPatiently(answer);
+  return true;
+}
+
+void Session::OnTicketRefused(const attach::TicketRefused& refused) {
+  if (static_cast<attach::Refusal>(refused.reason) == attach::Refusal::kPoolDeleted) {
+    const auto found = by_handle_.find(refused.pool);
+    const MutexLock lock(&mu_);
+    if (found != by_handle_.end()) {
+      found->second->closed = MakeStatus(Reason::kNotFound, "the pool was deleted");
+      changed_.Tell();
+    }
+  }
+  tickets_.Refuse(refused.ticket);
+}
+
+void Session::OnLeaseEnded(const attach::LeaseEnded& ended) {
+  PoolRecord* record = ByHandle(ended.pool, ended.slot);
+  if (record == nullptr) return;
+  Claims<RealMemory>& claims = *record->claims.back();
+  const bool was_held = claims.HeldToken(ended.slot) == ended.token;
+  claims.NoteRevoked(ended.slot, ended.token);
+  if (!was_held) return;  // released meanwhile
+  TellLost(*record, ended.slot, ended.token, Reason::kLeaseRevoked);
+}
+
+void Session::OnRevokeRequested(const attach::RevokeRequested& request) {
+  PoolRecord* record = ByHandle(request.pool, request.slot);
+  if (record == nullptr) return;
+  if (record->claims.back()->HeldToken(request.slot) != request.token) return;
+  RevokeRequest told;
+  told.pool = record->pool.name();
+  told.slot = request.slot;
+  told.token = request.token;
+  told.grace = absl::Nanoseconds(request.grace_ns);
+  const MutexLock lock(&listeners_mu_);
+  for (SessionListener* listener : listeners_) listener->OnRevokeRequested(told);
+}
+
+void Session::OnClaimResult(const attach::ClaimResult& result) {
+  if (claims_under_way_ == nullptr) return;
+  for (Claimed& claim : *claims_under_way_) {
+    const bool same = claim.declared && claim.slot == result.slot &&
+                      claim.token == result.token && claim.record->next != nullptr &&
+                      claim.record->next->handle == result.pool;
+    if (!same) continue;
+    claim.answered = true;
+    claim.accepted = result.accepted != 0;
+  }
+}
+
+// A restarted worker has lost its queue: every waiter says again since when it waits.
+void Session::ResendTickets() {
+  const int64_t now_ns = BootNowNs();
+  for (const TicketBook::Waiting& waiting : tickets_.AllWaiting()) {
+    Message message = MakeMessage(Kind::kEnqueue);
+    message.enqueue.pool = waiting.pool->state()->handle;
+    message.enqueue.ticket = waiting.id;
+    message.enqueue.waited_ns = now_ns - waiting.started_ns;
+    message.enqueue.rest_ns =
+        waiting.deadline_ns == kNeverNs ? kNeverNs : waiting.deadline_ns - now_ns;
+    SendPatiently(message);
+  }
+}
+
+// For what only the library's thread says and nobody repeats. If the daemon does not read for a
+// second the message is dropped: it is asked again, or the connection is about to end.
+void Session::SendPatiently(const Message& message) {
+  if (Send(message)) return;
+  const int64_t give_up_ns = BootNowNs() + kSendPatienceNs;
+  while (BootNowNs() < give_up_ns) {
+    pollfd item{socket_fd(), POLLOUT, 0};
+    if (::poll(&item, 1, 10) > 0 && (item.revents & (POLLHUP | POLLERR)) != 0) return;
+    if (Send(message)) return;
+  }
+}
+
+void Session::TellLost(PoolRecord& record, SlotIndex slot, FencingToken token, Reason reason) {
+  LostLease lost;
+  lost.pool = record.pool.name();
+  lost.slot = slot;
+  lost.token = token;
+  lost.resource = std::string(record.pool.Resource(slot));
+  lost.path = Path::kLocal;
+  lost.reason = reason;
+  const MutexLock lock(&listeners_mu_);
+  for (SessionListener* listener : listeners_) listener->OnLost(lost);
+}
+
+}  // namespace leaseplane::internal

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clients/cpp/remote/grpc_connection.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include "clients/cpp/boot_clock.h"
+#include "clients/cpp/remote/call_status.h"
+#include "clients/cpp/remote/service_config.h"
+#include "clients/cpp/renewal/safe_deadline.h"
+
+namespace leaseplane::internal {
+namespace {
+
+constexpr int64_t kReleaseTimeoutNs = 10 * kSecondNs;
+constexpr int64_t kAbandonTimeoutNs = 5 * kSecondNs;
+
+// An asynchronous call; lives until its answer.
+template <class Request, class Response>
+struct Call {
+  grpc::ClientContext context;
+  Request request;
+  Response response;
+};
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
+  grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON(kServiceConfig);
+  arguments.SetUserAgentPrefix("leaseplane-cpp");
+  // A ttl can be as short as a second: a daemon that comes back has to be found quickly.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2'000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
+  // A peer that vanished is noticed while a call waits; the daemon accepts a ping every 10 s.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 15'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+}
+
+// What the daemon can only answer if the lease is over.
+bool MeansLost(Reason reason) {
+  switch (reason) {
+    case Reason::kNotFound:
+    case Reason::kLeaseExpired:
+    case Reason::kLeaseRevoked:
+    case Reason::kLeaseReleased:
+    case Reason::kStaleToken:
+    case Reason::kNotHolder:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string PoolIdOf(const std::string& resource_name) {
+  return resource_name.substr(resource_name.rfind('/') + 1);
+}
+
+// Times of a grant or a renewal; the interval is 0 if the client does not renew.
+template <class Response>
+Renewer::Times TimesOf(const Response& response, int64_t sent_ns, bool renew) {
+  Renewer::Times times;
+  times.safe_deadline_ns = SafeDeadlineNs(sent_ns, ToNs(response.queued_duration()),
+                                          ToNs(response.remaining_duration()));
+  if (renew) times.renew_interval_ns = std::max<int64_t>(ToNs(response.renew_interval()), 1);
+  return times;
+}
+
+}  // namespace
+
+void SetTimeout(grpc::ClientContext& context, int64_t timeout_ns) {
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::nanoseconds(timeout_ns));
+}
+
+GrpcConnection::GrpcConnection(const std::string& grpc_target,
+                               std::shared_ptr<const ClientOptions> options)
+    : options_(std::move(options)),
+      channel_(MakeChannel(grpc_target)),
+      leases_(v1::LeaseService::NewStub(channel_)),
+      admin_(v1::AdminService::NewStub(channel_)),
+      renewer_(std::make_unique<Renewer>(*this, std::random_device()())) {}
+
+void GrpcConnection::Close() {
+  {
+    const MutexLock lock(&mu_);
+    closed_ = true;
+    for (const auto& [key, lease] : held_) lease->End(Reason::kSessionEnded);
+    const int64_t patience_end_ns = DeadlineAfter(BootNowNs(), options_->shutdown_timeout);
+    while (!releases_.empty() && finished_.Await(&mu_, patience_end_ns)) {
+    }
+    for (grpc::ClientContext* context : calls_) context->TryCancel();
+    while (!calls_.empty()) finished_.Await(&mu_, kNeverNs);
+  }
+  renewer_.reset();
+  admin_.reset();
+  leases_.reset();
+  channel_.reset();
+  absl::flat_hash_map<RenewalSchedule::Key, std::shared_ptr<GrpcLease>> held;
+  const MutexLock lock(&mu_);
+  held.swap(held_);
+}
+
+bool GrpcConnection::Begin(grpc::ClientContext* context, bool is_release) {
+  const MutexLock lock(&mu_);
+  if (closed_) return false;
+  calls_.insert(context);
+  if (is_release) releases_.insert(context);
+  return true;
+}
+
+void GrpcConnection::Finished(grpc::ClientContext* context) {
+  const MutexLock lock(&mu_);
+  calls_.erase(context);
+  releases_.erase(context);
+  if (closed_) finished_.Tell();
+}
+
+std::shared_ptr<GrpcLease> GrpcConnection::Adopt(const v1::AcquireLeaseResponse& granted,
+                                                 int64_t sent_ns) {
+  const v1::Lease& lease = granted.lease();
+  const Renewer::Times times = TimesOf(granted, sent_ns, options_->auto_renew);
+  if (times.safe_deadline_ns <= BootNowNs()) {
+    SendRelease(lease.name(), lease.fencing_token());
+    return nullptr;
+  }
+  GrpcLease::Facts facts{lease.name(), PoolIdOf(lease.pool()), lease.resource(),
+                         static_cast<SlotIndex>(lease.slot_index()), lease.fencing_token()};
+  std::shared_ptr<GrpcLease> adopted;
+  {
+    const MutexLock lock(&mu_);
+    const RenewalSchedule::Key key = ++last_key_;
+    adopted = std::make_shared<GrpcLease>(shared_from_this(), key, std::move(facts),
+                                          times.safe_deadline_ns);
+    held_[key] = adopted;
+  }
+  renewer_->Track(adopted->key(), times);
+  return adopted;
+}
+
+std::shared_ptr<GrpcLease> GrpcConnection::Find(RenewalSchedule::Key key) {
+  const MutexLock lock(&mu_);
+  const auto found = held_.find(key);
+  return found == held_.end() ? nullptr : found->second;
+}
+
+// False: it had ended before, and its holder has been told.
+bool GrpcConnection::EndByHolder(GrpcLease& lease) {
+  const bool was_held = lease.End(Reason::kNone);
+  const MutexLock lock(&mu_);
+  if (closed_) return was_held;
+  renewer_->Untrack(lease.key());
+  held_.erase(lease.key());
+  return was_held;
+}
+
+v1::ReleaseLeaseRequest GrpcConnection::MakeRelease(const std::string& name,
+                                                    FencingToken token) const {
+  v1::ReleaseLeaseRequest request;
+  request.set_name(name);
+  request.set_fencing_token(token);
+  request.set_client_id(options_->client_id);
+  return request;
+}
+
+absl::Status GrpcConnection::Release(GrpcLease& lease) {
+  if (!EndByHolder(lease)) return MakeStatus(lease.ended(), "the lease had ended before");
+  const int64_t deadline_ns = BootNowNs() + kReleaseTimeoutNs;
+  const v1::ReleaseLeaseRequest request = MakeRelease(lease.name(), lease.token());
+  for (int64_t pause_ns = 50 * kMillisecondNs;; pause_ns *= 2) {
+    grpc::ClientContext context;
+    if (!Begin(&context, true)) {
+      return MakeStatus(Reason::kSessionEnded, "the client is gone; the lease ends with its ttl");
+    }
+    SetTimeout(context, deadline_ns - BootNowNs());
+    v1::ReleaseLeaseResponse response;
+    absl::Status status = ToStatus(leases_->ReleaseLease(&context, request, &response));
+    Finished(&context);
+    const bool again = IsTransient(status) && BootNowNs() + pause_ns < deadline_ns;
+    if (!again) return status;
+    absl::SleepFor(absl::Nanoseconds(pause_ns));
+  }
+}
+
+void GrpcConnection::ReleaseLater(GrpcLease& lease) {
+  if (EndByHolder(lease)) SendRelease(lease.name(), lease.token());
+}
+
+void GrpcConnection::SendRelease(const std::string& name, FencingToken token) {
+  using ReleaseCall = Call<v1::ReleaseLeaseRequest, v1::ReleaseLeaseResponse>;
+  auto call = std::make_shared<ReleaseCall>();
+  call->request = MakeRelease(name, token);
+  call->request.set_allow_missing(true);
+  SetTimeout(call->context, kReleaseTimeoutNs);
+  if (!Begin(&call->context, true)) return;
+  leases_->async()->ReleaseLease(
+      &call->context, &call->request, &call->response,
+      [self = shared_from_this(), call](const grpc::Status&) { self->Finished(&call->context); });
+}
+
+void GrpcConnection::Abandon(v1::AcquireLeaseRequest request) {
+  using AcquireCall = Call<v1::AcquireLeaseRequest, v1::AcquireLeaseResponse>;
+  auto call = std::make_shared<AcquireCall>();
+  call->request = std::move(request);
+  call->request.clear_max_wait_duration();  // takes up a queued place and gives it up at once
+  SetTimeout(call->context, kAbandonTimeoutNs);
+  if (!Begin(&call->context, true)) return;
+  leases_->async()->AcquireLease(
+      &call->context, &call->request, &call->response,
+      [self = shared_from_this(), call](const grpc::Status& status) {
+        const v1::Lease& lease = call->response.lease();
+        if (status.ok()) self->SendRelease(lease.name(), lease.fencing_token());
+        self->Finished(&call->context);
+      });
+}
+
+void GrpcConnection::StartRenewal(RenewalSchedule::Key key, int64_t timeout_ns) {
+  using RenewCall = Call<v1::RenewLeaseRequest, v1::RenewLeaseResponse>;
+  const std::shared_ptr<GrpcLease> lease = Find(key);
+  if (lease == nullptr) return;
+  auto call = std::make_shared<RenewCall>();
+  call->request.set_name(lease->name());
+  call->request.set_fencing_token(lease->token());
+  call->request.set_client_id(options_->client_id);
+  SetTimeout(call->context, timeout_ns);
+  if (!Begin(&call->context, false)) return;
+  const int64_t sent_ns = BootNowNs();
+  leases_->async()->RenewLease(
+      &call->context, &call->request, &call->response,
+      [self = shared_from_this(), call, lease, sent_ns](const grpc::Status& grpc_status) {
+        const absl::Status status = ToStatus(grpc_status);
+        if (status.ok()) {
+          const Renewer::Times times = TimesOf(call->response, sent_ns, true);
+          if (self->renewer_->Renewed(lease->key(), times)) lease->Extend(times.safe_deadline_ns);
+        } else if (MeansLost(ReasonOf(status))) {
+          self->renewer_->Refused(lease->key(), ReasonOf(status));
+        } else {
+          self->renewer_->Failed(lease->key());
+        }
+        self->Finished(&call->context);
+      });
+}
+
+void GrpcConnection::OnLost(RenewalSchedule::Key key, Reason reason) {
+  const std::shared_ptr<GrpcLease> lease = Find(key);
+  if (lease == nullptr || !lease->End(reason)) return;  // released meanwhile
+  {
+    const MutexLock lock(&mu_);
+    held_.erase(key);
+  }
+  if (!options_->on_lost) return;
+  LostLease lost;
+  lost.pool = lease->pool();
+  lost.slot = lease->slot();
+  lost.token = lease->token();
+  lost.resource = lease->resource();
+  lost.path = Path::kRemote;
+  lost.reason = reason;
+  options_->on_lost(lost);
+}
+
+}  // namespace leaseplane::internal

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// The daemon goes and another one comes.
+#include "tests/unit/clients/cpp/local_fixture.h"
+
+namespace leaseplane {
+namespace {
+
+class LocalRestartTest : public LocalTest {};
+
+TEST_F(LocalRestartTest, LeasesSurviveTheReplacementOfTheDaemonByDeclaration) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  Lease one = pool.TryAcquire();
+  Lease two = pool.TryAcquire();
+  const FencingToken token = one.token();
+  const SlotIndex slot = one.slot();
+  ReplaceDaemon();
+  ASSERT_TRUE(Eventually([&] { return daemon_->accepted_claims() == 2 && one.still_held(); }));
+  EXPECT_TRUE(two.still_held());
+  EXPECT_EQ(one.token(), token) << "a lease keeps its token for its whole life";
+  EXPECT_FALSE(pool.TryAcquire());
+  EXPECT_TRUE(std::move(one).Release().ok());
+  daemon_->EndRecovery();
+  const Lease next = pool.TryAcquire();
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next.slot(), slot);
+  EXPECT_GT(next.token(), token);
+  EXPECT_TRUE(heard.lost().empty());
+}
+
+TEST_F(LocalRestartTest, WhileTheDaemonIsGoneNothingIsHeldAndNothingGranted) {
+  StartDaemon();
+  const Client client = Connect();
+  const Pool pool = Open(client);
+  const Lease lease = pool.TryAcquire();
+  KillDaemon();
+  ASSERT_TRUE(Eventually([&] { return !lease.still_held(); }));
+  EXPECT_FALSE(pool.TryAcquire());
+  EXPECT_EQ(ReasonOf(pool.Acquire().status()), Reason::kSessionEnded);
+  const auto waited = pool.Acquire({.max_wait = absl::Milliseconds(50)});
+  EXPECT_EQ(ReasonOf(waited.status()), Reason::kSessionEnded);
+}
+
+TEST_F(LocalRestartTest, AWaiterGoesOnWaitingAtTheNewDaemon) {
+  StartDaemon();
+  const Client client = Connect();
+  const Pool pool = Open(client, "line");
+  Lease held = pool.TryAcquire();
+  absl::StatusOr<Lease> result;
+  std::thread waiter([&] { result = pool.Acquire({.max_wait = absl::Seconds(60)}); });
+  ASSERT_TRUE(Eventually([this] { return daemon_->QueueLength() == 1; }));
+  ReplaceDaemon();
+  ASSERT_TRUE(Eventually([&] { return held.still_held(); }));
+  EXPECT_TRUE(std::move(held).Release().ok());
+  ASSERT_TRUE(Eventually([this] { return daemon_->claims_done() == 1; }));
+  daemon_->EndRecovery();
+  waiter.join();
+  EXPECT_TRUE(result.ok()) << result.status();
+}
+
+TEST_F(LocalRestartTest, WhatIsReleasedWhileTheDaemonIsGoneIsNotDeclared) {
+  StartDaemon();
+  const Client client = Connect();
+  const Pool pool = Open(client);
+  Lease one = pool.TryAcquire();
+  Lease two = pool.TryAcquire();
+  KillDaemon();
+  ASSERT_TRUE(Eventually([&] { return !one.still_held(); }));
+  EXPECT_TRUE(std::move(one).Release().ok());
+  ReplaceDaemon();
+  ASSERT_TRUE(Eventually([&] { return two.still_held(); }));
+  EXPECT_EQ(daemon_->accepted_claims(), 1);
+  EXPECT_EQ(daemon_->BusyCount("gpu"), 1u);
+}
+
+TEST_F(LocalRestartTest, AClaimThatIsNotAcceptedIsReportedAsLost) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  Lease lease = pool.TryAcquire();
+  const FencingToken token = lease.token();
+  KillDaemon();
+  ++daemon_options_.epoch;  // comes back with empty hands, and takes no claims any more
+  StartDaemon();
+  ASSERT_TRUE(Eventually([&] { return heard.lost().size() == 1; }));
+  EXPECT_EQ(heard.lost()[0].token, token);
+  EXPECT_EQ(heard.lost()[0].reason, Reason::kSessionEnded);
+  EXPECT_FALSE(lease.still_held());
+  EXPECT_FALSE(std::move(lease).Release().ok());
+  EXPECT_TRUE(Eventually([&] { return static_cast<bool>(pool.TryAcquire()); }));
+}
+
+TEST_F(LocalRestartTest, AnEndedSessionIsMadeAnewAndItsLeasesAreLost) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease lease = pool.TryAcquire();
+  daemon_->HangUp();
+  ASSERT_TRUE(Eventually([&] { return heard.lost().size() == 1; }));
+  EXPECT_TRUE(Eventually([&] { return static_cast<bool>(pool.TryAcquire()); }));
+  EXPECT_FALSE(lease.still_held());
+}
+
+TEST_F(LocalRestartTest, AnotherAuthorityOnTheSocketIsNeverJoinedSilently) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease lease = pool.TryAcquire();
+  KillDaemon();
+  daemon_options_.instance_id = "instance-b";
+  StartDaemon();
+  ASSERT_TRUE(Eventually([&] { return heard.lost().size() == 1; }));
+  EXPECT_FALSE(pool.TryAcquire());
+  EXPECT_EQ(ReasonOf(pool.Acquire({.max_wait = absl::Seconds(60)}).status()),
+            Reason::kSessionEnded);
+  const Client other = Connect();
+  EXPECT_EQ(other.instance_id(), "instance-b");
+  EXPECT_TRUE(Open(other).TryAcquire());
+}
+
+TEST_F(LocalRestartTest, ADaemonReplacedUnderLoadNeitherLosesNorDoublesASlot) {
+  daemon_options_.pools[0].capacity = 4;
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&] {
+      while (!stop) {
+        const Lease lease = pool.TryAcquire();
+        if (!lease) std::this_thread::yield();
+      }
+    });
+  }
+  for (int round = 0; round < 10; ++round) {
+    ReplaceDaemon();
+    Lease lease;
+    ASSERT_TRUE(Eventually([this] { return daemon_->claims_done() == 1; }));
+    daemon_->EndRecovery();
+    ASSERT_TRUE(Eventually([&] {
+      lease = pool.TryAcquire();
+      return static_cast<bool>(lease);
+    }));
+  }
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(Eventually([this] { return daemon_->BusyCount("gpu") == 0; }));
+  EXPECT_TRUE(heard.lost().empty());
+}
+
+}  // namespace
+}  // namespace leaseplane
