@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GuardFile: an independent witness of exclusion. A small mapped file with a cell a slot; a holder
+// enters the cell when it was granted the slot and leaves it before it gives the slot back. It
+// shares no code with what it judges.
+//
+//   u64 violations, u64 grants, u64 operations[14]; then for each slot: u64 inside, u64 last_token
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace leaseplane::crash {
+
+class GuardFile {
+ public:
+  static constexpr int kHeaderWords = 16;
+  static constexpr int kSlotsMax = 64;
+  static constexpr size_t kBytes = (kHeaderWords + 2 * kSlotsMax) * 8;
+
+  explicit GuardFile(const std::string& path) {
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, kBytes) != 0) Die(path);
+    void* base = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) Die(path);
+    close(fd);
+    words_ = static_cast<std::atomic<uint64_t>*>(base);
+  }
+
+  // A grant: nobody may be inside, and the token must be larger than every one before.
+  void Enter(uint32_t slot, int64_t token, uint64_t who) {
+    words_[1].fetch_add(1);
+    uint64_t nobody = 0;
+    if (!Inside(slot).compare_exchange_strong(nobody, who)) {
+      Violation("slot %u token %lld: %llu is still inside", slot, token, nobody);
+    }
+    const uint64_t last = LastToken(slot).exchange(static_cast<uint64_t>(token));
+    if (static_cast<uint64_t>(token) <= last) {
+      Violation("slot %u token %lld is not above %llu", slot, token, last);
+    }
+  }
+  void Leave(uint32_t slot, uint64_t who) {
+    uint64_t expected = who;
+    if (!Inside(slot).compare_exchange_strong(expected, 0)) {
+      Violation("slot %u, leaving with %lld: the cell has %llu", slot,
+                static_cast<long long>(who), expected);
+    }
+  }
+  void CountOperation(int who) { words_[2 + who].fetch_add(1, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint64_t>& Inside(uint32_t slot) { return words_[kHeaderWords + 2 * slot]; }
+  std::atomic<uint64_t>& LastToken(uint32_t slot) { return words_[kHeaderWords + 2 * slot + 1]; }
+  void Violation(const char* format, uint32_t slot, long long value, uint64_t other) {
+    words_[0].fetch_add(1);
+    std::fprintf(stderr, "VIOLATION: ");
+    std::fprintf(stderr, format, slot, value, static_cast<unsigned long long>(other));  // NOLINT
+    std::fprintf(stderr, "\n");
+  }
+  [[noreturn]] static void Die(const std::string& path) {
+    std::perror(path.c_str());
+    std::exit(70);
+  }
+
+  std::atomic<uint64_t>* words_;
+};
+
+}  // namespace leaseplane::crash

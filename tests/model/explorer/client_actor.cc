@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The client process: application threads that take and give back slots, and the library thread
+// that answers the daemon.
+#include "tests/model/explorer/world.h"
+
+namespace leaseplane::explorer {
+namespace {
+
+// The mutex around a process's tickets.
+class PortLock {
+ public:
+  explicit PortLock(Process& p) : p_(p) {
+    SimMemory::Before();
+    while (p_.port_locked) TheScheduler().BlockOn(&p_.port_locked);
+    p_.port_locked = true;
+  }
+  ~PortLock() {
+    p_.port_locked = false;
+    TheScheduler().Wake(&p_.port_locked, 1);
+  }
+  PortLock(const PortLock&) = delete;
+  PortLock& operator=(const PortLock&) = delete;
+
+ private:
+  Process& p_;
+};
+
+class Port {
+ public:
+  Port(World& world, Process& process, AppThread& thread)
+      : world_(world), process_(process), thread_(thread) {}
+
+  int64_t NowNs() const { return thread_.now_ns; }
+
+  void Enqueue(Ticket<SimMemory>& ticket, int64_t, int64_t) {
+    PortLock lock(process_);
+    ticket.id = ++process_.last_ticket;
+    process_.tickets.push_back(&ticket);
+    if (process_.socket_closed) {
+      ticket.Answer(TicketState::kRefused);
+      return;
+    }
+    world_.SendToDaemon(process_, {.kind = Message::Kind::kEnqueue, .ticket = ticket.id});
+  }
+  void Forget(Ticket<SimMemory>& ticket) {
+    PortLock lock(process_);
+    std::erase(process_.tickets, &ticket);
+  }
+  void Leave(Ticket<SimMemory>& ticket) {
+    PortLock lock(process_);
+    std::erase(process_.tickets, &ticket);
+    world_.SendToDaemon(process_, {.kind = Message::Kind::kLeave, .ticket = ticket.id});
+  }
+
+ private:
+  World& world_;
+  Process& process_;
+  AppThread& thread_;
+};
+
+// One acquire. False: there is no next round.
+bool Acquire(World& world, int id, ThreadRecord<SimMemory>& record, LocalGrant& grant) {
+  AppThread& t = world.threads[static_cast<size_t>(id)];
+  Process& p = world.processes[static_cast<size_t>(t.process)];
+  if (id < world.config.bare) {
+    const TryResult result = TryAcquire(p.attachment, p.flags, *p.claims, record, grant);
+    if (result == TryResult::kGone && !p.revoked) TheScheduler().Fail("gone, but alive");
+    return result == TryResult::kOk;
+  }
+  Port port(world, p, t);
+  Wait<SimMemory, Port> wait(p.attachment, p.flags, *p.claims, record, port, world.config.fifo,
+                             2 * kRegisterNs);
+  const WaitResult result = wait.Run(0, kDeadlineNs, grant);
+  if (result != WaitResult::kOk) world.oracle.OnWaitFailed(id, result);
+  return result == WaitResult::kOk;
+}
+
+void Deliver(World& world, Process& p, const Message& m) {
+  p.claims->NoteAcquired(m.slot, m.token);
+  bool taken = false;
+  {
+    PortLock lock(p);
+    for (Ticket<SimMemory>* ticket : p.tickets) {
+      if (ticket->id != m.ticket) continue;
+      ticket->grant = {m.slot, m.token};
+      taken = ticket->Answer(TicketState::kGranted);
+      break;
+    }
+  }
+  if (!taken) Release(p.attachment, p.flags, *p.claims, m.slot, m.token);
+  (void)world;
+}
+
+void Refuse(Process& p, uint64_t id) {
+  PortLock lock(p);
+  for (Ticket<SimMemory>* ticket : p.tickets) {
+    if (ticket->id != id) continue;
+    ticket->Answer(TicketState::kRefused);
+    return;
+  }
+}
+
+void NudgeTickets(Process& p) {
+  PortLock lock(p);
+  for (Ticket<SimMemory>* ticket : p.tickets) ticket->Nudge();
+}
+
+void SendTicketsAgain(World& world, Process& p) {
+  PortLock lock(p);
+  for (Ticket<SimMemory>* ticket : p.tickets) {
+    const TicketState state = ticket->Read();
+    if (state != TicketState::kWaiting && state != TicketState::kNudged) continue;
+    world.SendToDaemon(p, {.kind = Message::Kind::kEnqueue, .ticket = ticket->id});
+  }
+}
+
+void Handle(World& world, Process& p, const Message& m) {
+  switch (m.kind) {
+    case Message::Kind::kGrant:
+      Deliver(world, p, m);
+      break;
+    case Message::Kind::kRefuse:
+      Refuse(p, m.ticket);
+      break;
+    case Message::Kind::kAudit: {
+      Message answer{.kind = Message::Kind::kAuditAnswer, .slot = m.slot, .gen = m.gen};
+      answer.answer = p.claims->Audit(m.slot, m.gen);
+      world.SendToDaemon(p, answer);
+      break;
+    }
+    case Message::Kind::kRestarted:
+      SendTicketsAgain(world, p);
+      break;
+    case Message::Kind::kEnded:
+      NudgeTickets(p);  // they find their session gone
+      break;
+    default:
+      p.claims->NoteRevoked(m.slot, m.token);
+      break;
+  }
+}
+
+}  // namespace
+
+void RunAppThread(World& world, int id) {
+  AppThread& t = world.threads[static_cast<size_t>(id)];
+  Process& p = world.processes[static_cast<size_t>(t.process)];
+  SimMemory::quiet = true;
+  ThreadRecord<SimMemory>& record = p.claims->Borrow();
+  SimMemory::quiet = false;
+  for (int round = 0; round < world.config.rounds; ++round) {
+    LocalGrant grant;
+    if (!Acquire(world, id, record, grant)) break;
+    world.oracle.OnAcquired(id, grant);
+    SimMemory::Before();  // it holds the slot
+    world.oracle.OnReleasing(id, grant);
+    const ReleaseResult result = Release(p.attachment, p.flags, *p.claims, grant.slot, grant.token);
+    world.oracle.OnReleased(id, grant, result);
+  }
+  SimMemory::buffers[TheScheduler().current()].Drain();
+  t.finished = true;
+}
+
+void RunLibrary(World& world, int id) {
+  Process& p = world.processes[static_cast<size_t>(id)];
+  for (;;) {
+    if (p.void_wanted) {
+      SimMemory::Store(p.flags.gate_void, 1);
+      NudgeTickets(p);
+      TheScheduler().Yield();  // until the heart beats again
+      SimMemory::Store(p.flags.gate_void, 0);
+      p.void_wanted = false;
+    } else if (p.inbox.empty()) {
+      SimMemory::buffers[TheScheduler().current()].Drain();
+      TheScheduler().BlockOn(&p.inbox);
+    } else {
+      const Message m = p.inbox.front();
+      p.inbox.erase(p.inbox.begin());
+      Handle(world, p, m);
+    }
+  }
+}
+
+}  // namespace leaseplane::explorer

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdlib>
+#include <sstream>
+#include <utility>
+
+#include "tests/model/explorer/config.h"
+
+namespace leaseplane::explorer {
+namespace {
+
+struct Named {
+  const char* name;
+  const char* fields;
+};
+
+constexpr Named kRegular[] = {
+    {"two_waiters", "preemptions=3"},
+    {"two_waiters_kill", "kills=1 preemptions=2"},
+    {"two_threads", "threads=0,0 rounds=2 preemptions=2"},
+    {"three_waiters", "threads=0,1,2 preemptions=2"},
+    {"three_waiters_kill", "threads=0,1,2 kills=1 preemptions=1"},
+    {"two_slots", "threads=0,1,1 slots=2 preemptions=1"},
+    {"zombie", "revokes=1 preemptions=2"},
+    {"zombie_killed", "revokes=1 kills=1 preemptions=1"},
+    {"timeout", "timeouts=1 preemptions=3"},
+    {"bare_try", "bare=1 revokes=1 preemptions=2"},
+    {"fifo", "fifo=1 preemptions=2"},
+    {"fifo_kill", "fifo=1 kills=1 preemptions=1"},
+    {"fifo_timeout", "fifo=1 timeouts=1 preemptions=2"},
+    {"fifo_crash", "fifo=1 crashes=1 preemptions=1"},
+    {"fifo_zombie", "fifo=1 revokes=1 preemptions=1"},
+    {"fifo_zombie_killed", "fifo=1 revokes=1 kills=1 preemptions=1"},
+    {"fifo_audit", "threads=0,0 rounds=2 fifo=1 admin=A preemptions=1"},
+    {"fifo_void", "fifo=1 voids=1 preemptions=1"},
+    {"queue_after_a_while", "registers=1 preemptions=2"},
+    {"queue_full", "registers=1 refusals=1 preemptions=2"},
+    {"refused_waiters", "remotes=2 registers=2 refusals=2 revokes=1 admin=P preemptions=1"},
+    {"remote", "threads=0 remotes=1 preemptions=3"},
+    {"remote_bare", "remotes=1 bare=1 preemptions=2"},
+    {"remote_crash", "threads=0 remotes=1 crashes=1 preemptions=2"},
+    {"remote_kill", "threads=0 remotes=1 kills=1 preemptions=2"},
+    {"remote_void", "threads=0 remotes=1 voids=1 preemptions=2"},
+    {"remote_stays", "threads=0,1 slots=2 remotes=1 lingers=1 preemptions=2"},
+    {"withheld_for_a_moment",
+     "threads=0,1,2 slots=2 remotes=1 bare=1 lingers=1 preemptions=1 random=1"},
+    {"remote_patience", "remotes=1 admin=P preemptions=1"},
+    {"locked", "locked=1 preemptions=2"},
+    {"locked_crash", "threads=0 remotes=1 locked=1 crashes=1 preemptions=1"},
+    {"operator_lock", "admin=LU preemptions=2"},
+    {"audit", "threads=0,0 rounds=2 admin=A keeps=1 preemptions=2"},
+    {"take_back", "threads=0,0 rounds=2 admin=VA preemptions=2"},
+    {"crash_in_kick", "threads=0,1,2 kills=1 crashes=1 preemptions=1"},
+    {"tick", "admin=TT kills=1 preemptions=1"},
+};
+
+bool SetNumber(Config& c, const std::string& name, int value) {
+  const std::pair<const char*, int*> fields[] = {{"slots", &c.slots},
+                                                 {"rounds", &c.rounds},
+                                                 {"remotes", &c.remotes},
+                                                 {"bare", &c.bare},
+                                                 {"kills", &c.kills},
+                                                 {"revokes", &c.revokes},
+                                                 {"crashes", &c.crashes},
+                                                 {"voids", &c.voids},
+                                                 {"timeouts", &c.timeouts},
+                                                 {"registers", &c.registers},
+                                                 {"refusals", &c.refusals},
+                                                 {"keeps", &c.keeps},
+                                                 {"preemptions", &c.preemptions}};
+  for (const auto& [field, place] : fields) {
+    if (name != field) continue;
+    *place = value;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<int> ParseNumbers(const std::string& text) {
+  std::vector<int> numbers;
+  std::istringstream in(text);
+  for (std::string item; std::getline(in, item, ',');) {
+    numbers.push_back(static_cast<int>(std::strtol(item.c_str(), nullptr, 10)));
+  }
+  return numbers;
+}
+
+bool SetField(Config& c, const std::string& name, const std::string& value) {
+  if (SetNumber(c, name, static_cast<int>(std::strtol(value.c_str(), nullptr, 10)))) return true;
+  if (name == "threads") {
+    c.threads = ParseNumbers(value);
+  } else if (name == "admin") {
+    c.admin = value;
+  } else if (name == "fifo") {
+    c.fifo = value != "0";
+  } else if (name == "locked") {
+    c.locked = value != "0";
+  } else if (name == "lingers") {
+    c.lingers = value != "0";
+  } else if (name == "random") {
+    c.random = value != "0";
+  } else if (name == "executions") {
+    c.executions_max = std::strtoull(value.c_str(), nullptr, 10);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+std::vector<Config> RegularConfigs() {
+  std::vector<Config> all;
+  for (const Named& named : kRegular) {
+    Config config;
+    config.name = named.name;
+    std::istringstream in(named.fields);
+    for (std::string item; in >> item;) {
+      const size_t equals = item.find('=');
+      if (!SetField(config, item.substr(0, equals), item.substr(equals + 1))) std::abort();
+    }
+    all.push_back(std::move(config));
+  }
+  return all;
+}
+
+}  // namespace leaseplane::explorer

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/model/explorer/oracle.h"
+
+#include <cstdio>
+
+#include "tests/model/explorer/world.h"
+
+namespace leaseplane::explorer {
+
+void Oracle::Reset() {
+  facts_.fill({});
+  for (SlotFacts& f : facts_) f.gen_max = kFirstGeneration;
+  writes_ = 0;
+}
+
+void Oracle::OnAcquired(int thread, const LocalGrant& grant) {
+  const Process& p =
+      world_.processes[static_cast<size_t>(world_.threads[static_cast<size_t>(thread)].process)];
+  SlotFacts& f = facts_[grant.slot];
+  const Generation gen = GenerationOf(grant.token);
+  if (p.revoked) {
+    // Taken before the session ended: too late, only the token protects now.
+    Check(f.gen_max != gen || f.granted_at < p.revoked_at,
+          "a session that had ended was given a slot");
+    return;
+  }
+  if (f.taken == gen) return;  // as late
+  Check(EpochOf(grant.token) == static_cast<Epoch>(world_.epoch), "a token of another epoch");
+  Check(f.holder == 0, "two holders of one slot");
+  Check(world_.slots[grant.slot] == BusyWord(p.owner, gen),
+        "acquired, but the word says otherwise");
+  const bool withheld = (world_.grant_bits >> grant.slot & 1) == 0;
+  Check(!withheld || f.withheld_at > f.granted_at, "took a slot that was withheld before");
+  Check(gen > f.returned, "a token was given out twice or went back");
+  f.returned = gen;
+  f.holder = thread + 1;
+  f.holder_gen = gen;
+}
+
+void Oracle::OnReleasing(int thread, const LocalGrant& grant) {
+  SlotFacts& f = facts_[grant.slot];
+  if (f.holder == thread + 1 && f.holder_gen == GenerationOf(grant.token)) f.holder = 0;
+}
+
+void Oracle::OnReleased(int thread, const LocalGrant& grant, ReleaseResult result) {
+  const Process& p =
+      world_.processes[static_cast<size_t>(world_.threads[static_cast<size_t>(thread)].process)];
+  const bool excused = p.revoked || facts_[grant.slot].taken == GenerationOf(grant.token);
+  Check(result == ReleaseResult::kOk || excused, "a release failed though nobody revoked");
+}
+
+void Oracle::OnWaitFailed(int thread, WaitResult result) {
+  const AppThread& t = world_.threads[static_cast<size_t>(thread)];
+  const Process& p = world_.processes[static_cast<size_t>(t.process)];
+  Check(result != WaitResult::kGone || p.revoked, "gone, but the session lives");
+  Check(result != WaitResult::kTimeout || t.now_ns >= kDeadlineNs, "timed out before the deadline");
+  Check(result != WaitResult::kMoved, "moved, but the segment lives");
+  Check(result != WaitResult::kQueueFull || (world_.config.fifo && world_.refused_once),
+        "queue full, but nobody was refused");
+}
+
+void Oracle::OnRemoteHolds(int remote, SlotIndex slot, Generation gen) {
+  SlotFacts& f = facts_[slot];
+  Check(f.holder == 0, "two holders of one slot, one of them remote");
+  Check(world_.slots[slot] == BusyWord(kOwnerDaemon, gen), "a remote lease without its word");
+  Check(gen > f.returned, "a remote token was given out twice or went back");
+  f.returned = gen;
+  f.holder = kRemote + remote;
+  f.holder_gen = gen;
+}
+
+void Oracle::OnRemoteReturns(SlotIndex slot) { facts_[slot].holder = 0; }
+
+void Oracle::OnProcessGone(int process) {
+  for (SlotFacts& f : facts_) {
+    if (f.holder == 0 || f.holder >= kRemote) continue;
+    if (world_.threads[static_cast<size_t>(f.holder - 1)].process == process) f.holder = 0;
+  }
+}
+
+void Oracle::AllowTakingBack(SlotIndex slot, Generation gen) {
+  SlotFacts& f = facts_[slot];
+  f.taken = gen;
+  if (f.holder != 0 && f.holder_gen == gen) f.holder = 0;
+}
+
+void Oracle::OnDaemonSleeps() {
+  // Bounded overtaking: a closed gate sends every local waiter to the queue.
+  if (world_.unfair_once) return;
+  if (world_.gate != static_cast<uint32_t>(shm::Gate::kClosed)) return;
+  for (size_t t = 0; t < world_.config.threads.size(); ++t) {
+    Check(!TheScheduler().IsBlockedOn(world_.threads[t].fiber, &world_.wseq),
+          "a waiter sleeps outside the queue while the gate is closed");
+  }
+}
+
+bool Oracle::AnyHolder() const {
+  for (const SlotFacts& f : facts_) {
+    if (f.holder != 0) return true;
+  }
+  return false;
+}
+
+void Oracle::OnWrite(const uint64_t& word, uint64_t before, uint64_t after) {
+  ++writes_;
+  if (&word >= world_.slots.data() && &word < world_.slots.data() + world_.slots.size()) {
+    OnSlotWrite(static_cast<SlotIndex>(&word - world_.slots.data()), before, after);
+  } else if (&word == &world_.grant_bits) {
+    OnGrantBits(before, after);
+  } else if (&word >= world_.sessions.data() &&
+             &word < world_.sessions.data() + world_.sessions.size()) {
+    for (int i = 0; i < world_.process_count; ++i) {
+      Process& p = world_.processes[static_cast<size_t>(i)];
+      if (&word != &world_.sessions[p.owner]) continue;
+      if (!p.revoked) p.revoked_at = writes_;
+      p.revoked = true;
+      OnProcessGone(i);
+    }
+  }
+}
+
+void Oracle::OnSlotWrite(SlotIndex slot, uint64_t before, uint64_t after) {
+  Check(IsWellFormed(after), "a malformed word was written");
+  const int process = world_.ProcessOfFiber(TheScheduler().current());
+  const bool by_daemon = process < 0;
+  const SlotState from = StateOf(before), to = StateOf(after);
+  if (from == SlotState::kFree && to == SlotState::kBusy) {
+    OnGrant(slot, before, after, by_daemon);
+  } else if (from == SlotState::kBusy) {
+    OnFreed(slot, before, after, by_daemon);
+  } else {
+    Check(by_daemon, "a client wrote what only the daemon may write");
+    Check(GenerationOfWord(after) >= GenerationOfWord(before), "a generation went back");
+  }
+  if (!by_daemon) {
+    const SessionIndex owner = world_.processes[static_cast<size_t>(process)].owner;
+    Check(OwnerOf(to == SlotState::kBusy ? after : before) == owner, "a client wrote for another");
+  }
+}
+
+void Oracle::OnGrant(SlotIndex slot, uint64_t before, uint64_t after, bool by_daemon) {
+  SlotFacts& f = facts_[slot];
+  const Generation gen = GenerationOfWord(after);
+  Check(gen > GenerationOfWord(before) && gen > f.gen_max, "a grant under an old generation");
+  const bool granted = (world_.grant_bits >> slot & 1) != 0;
+  if (by_daemon && OwnerOf(after) == kOwnerDaemon) {
+    Check(!granted, "the daemon took a slot for itself before it cleared the grant bit");
+  }
+  f.gen_max = gen;
+  f.granted_at = writes_;
+}
+
+void Oracle::OnFreed(SlotIndex slot, uint64_t before, uint64_t after, bool by_daemon) {
+  SlotFacts& f = facts_[slot];
+  const Generation gen = GenerationOfWord(before);
+  Check(GenerationOfWord(after) == gen, "a way out of BUSY changed the generation");
+  Check(StateOf(after) != SlotState::kBusy, "a held slot changed hands without being free");
+  Check(f.holder == 0, by_daemon ? "the daemon took a slot from a live holder"
+                                 : "a client freed a slot that another holds");
+  const bool must_lock = world_.config.locked && f.returned == gen;
+  Check(!must_lock || StateOf(after) == SlotState::kLocked, "a released slot skipped its cleaning");
+}
+
+void Oracle::OnGrantBits(uint64_t before, uint64_t after) {
+  for (SlotIndex i = 0; i < static_cast<SlotIndex>(world_.config.slots); ++i) {
+    const bool was = (before >> i & 1) != 0, is = (after >> i & 1) != 0;
+    if (was && !is) facts_[i].withheld_at = writes_;
+    Check(!is || facts_[i].holder < kRemote, "the grant bit of a remote lease was set");
+  }
+}
+
+bool Oracle::KeepBack() {
+  if (world_.config.keeps == 0 || TheScheduler().Choose(2) == 0) return false;
+  --world_.config.keeps;
+  return true;
+}
+
+void Oracle::OnTrace(const char* operation, const void* word, uint64_t a, uint64_t b) {
+  const int fiber = TheScheduler().current();
+  std::printf("  %-9s %-12s %-14s %llx %llx\n", TheScheduler().NameOf(fiber), operation,
+              world_.NameOf(word).c_str(), static_cast<unsigned long long>(a),
+              static_cast<unsigned long long>(b));
+}
+
+}  // namespace leaseplane::explorer

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Applies each mutant of mutants.txt to a copy of core/ and the explorer, and sees it caught.
+
+A mutant is one safety step removed. `expect caught`: one of its runs has to fail. `expect same`:
+none may; the reason says what makes the step redundant for safety (or where else it is tested).
+Usage: run_mutants.py --source ROOT --build DIR --compiler CXX [--jobs N] [--only NAME,..]
+       [--scale N]  (multiplies the length of each run)
+"""
+
+import argparse
+import concurrent.futures
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+FOLDER = "tests/model/explorer"
+UNITS = ["fiber", "scheduler", "sim_memory", "oracle", "world", "faults", "client_actor",
+         "daemon_actor", "configs", "explorer_main"]
+
+
+class Mutant:
+    def __init__(self, name):
+        self.name, self.edits, self.runs, self.expect, self.reason = name, [], [], "caught", ""
+
+
+def parse(path):
+    mutants, file, block, old = [], None, None, None
+    for line in path.read_text().splitlines():
+        if block is not None:
+            if line == "===":
+                old, block = block, []
+            elif line == ">>>":
+                mutants[-1].edits.append((file, "\n".join(old), "\n".join(block)))
+                block = None
+            else:
+                block.append(line)
+            continue
+        word, _, rest = line.partition(" ")
+        if word == "mutant":
+            mutants.append(Mutant(rest))
+        elif word == "file":
+            file = rest
+        elif word == "run":
+            mutants[-1].runs.append(rest.split())
+        elif word == "expect":
+            mutants[-1].expect, _, mutants[-1].reason = rest.partition(": ")
+        elif word == "<<<":
+            block = []
+        elif line and not line.startswith("#"):
+            sys.exit(f"{path}: cannot read: {line}")
+    return mutants
+
+
+def pattern(text):
+    """Matches `text` with any white space between its words, so that formatting may change."""
+    return re.compile(r"\s+".join(re.escape(word) for word in text.split()))
+
+
+def apply(mutant, source, overlay):
+    shutil.rmtree(overlay, ignore_errors=True)
+    for folder in ("core", FOLDER):
+        for path in (source / folder).rglob("*"):
+            if path.suffix in (".h", ".inl", ".cc"):
+                target = overlay / path.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+    for file, old, new in mutant.edits:
+        path = overlay / file
+        text, count = pattern(old).subn(lambda _: new, path.read_text())
+        if count != 1:
+            return f"does not apply any more: {count} matches in {file}"
+        path.write_text(text)
+    return None
+
+
+def build(overlay, compiler):
+    unity = overlay / "all.cc"
+    unity.write_text("".join(f'#include "{FOLDER}/{unit}.cc"\n' for unit in UNITS))
+    program = overlay / "explorer"
+    result = subprocess.run(
+        [compiler, "-std=c++20", "-O1", f"-I{overlay}", str(unity), "-o", str(program)],
+        capture_output=True, text=True)
+    return program, result.stderr if result.returncode else None
+
+
+def judge(mutant, options):
+    overlay = options.build / mutant.name
+    started = time.monotonic()
+    problem = apply(mutant, options.source, overlay)
+    if problem is None:
+        program, problem = build(overlay, options.compiler)
+    if problem is not None:
+        return mutant, False, problem
+    found = ""
+    for run in mutant.runs:
+        scaled = [re.sub(r"(?<=--executions=)\d+",
+                         lambda m: str(int(m.group(0)) * options.scale), x) for x in run]
+        result = subprocess.run([program, *scaled], capture_output=True, text=True)
+        if result.returncode == 1:
+            found = next(x for x in result.stdout.splitlines() if "FAIL" in x)
+            break
+        if result.returncode != 0:
+            return mutant, False, f"the explorer ended with {result.returncode}"
+    shutil.rmtree(overlay, ignore_errors=True)
+    good = bool(found) == (mutant.expect == "caught")
+    text = found or "not caught" + (f": {mutant.reason}" if mutant.reason else "")
+    return mutant, good, f"{text} [{time.monotonic() - started:.1f} s]"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--source", type=pathlib.Path, required=True)
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--compiler", default="c++")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--scale", type=int, default=1)
+    options = parser.parse_args()
+    mutants = parse(options.source / FOLDER / "mutants.txt")
+    if options.only:
+        mutants = [m for m in mutants if m.name in options.only.split(",")]
+    bad = 0
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for mutant, good, text in pool.map(lambda m: judge(m, options), mutants):
+            bad += not good
+            print(f"{'ok ' if good else 'BAD'} {mutant.name:34} {text}", flush=True)
+    caught = sum(m.expect == "caught" for m in mutants)
+    print(f"{len(mutants)} mutants, {caught} to be caught, {len(mutants) - caught} the same, "
+          f"{bad} not as expected")
+    return 1 if bad or not mutants else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// SimMemory: the memory policy under which the pool algorithms run here. Every access is a
+// scheduling point, and every write is shown to an observer. Memory is sequentially consistent,
+// with one exception: a StoreRelease may be kept back in the storing fiber's own buffer until its
+// next locked operation, as a processor does it.
+#pragma once
+
+#include <cstdint>
+
+#include "core/shm/layout.h"
+#include "tests/model/explorer/scheduler.h"
+
+namespace leaseplane::explorer {
+
+// Sees every write right after it took effect, before anybody else runs.
+class MemoryObserver {
+ public:
+  virtual ~MemoryObserver() = default;
+  virtual void OnWrite(const uint64_t& word, uint64_t before, uint64_t after) = 0;
+  virtual void OnTrace(const char* operation, const void* word, uint64_t a, uint64_t b) = 0;
+  // True if the running fiber's store is to be kept back.
+  virtual bool KeepBack() = 0;
+};
+
+// One fiber's stores that nobody else sees yet, oldest first.
+struct StoreBuffer {
+  static constexpr int kMax = 8;
+  struct Entry {
+    uint64_t* word;
+    uint64_t value;
+  };
+  Entry entries[kMax];
+  int count = 0;
+
+  void Drain() {
+    for (int i = 0; i < count; ++i) *entries[i].word = entries[i].value;
+    count = 0;
+  }
+};
+
+struct SimMemory {
+  using U32 = uint32_t;
+  using U64 = uint64_t;
+
+  static MemoryObserver* observer;
+  static StoreBuffer buffers[Scheduler::kFibersMax];
+  static bool tracing;
+  static bool quiet;  // no scheduling points: outside an execution, and for what is not under test
+
+  static uint32_t Load(const U32& word) { return LoadAny("load", word); }
+  static uint64_t Load(const U64& word) { return LoadAny("load", word); }
+  static uint64_t LoadHint(const U64& word) { return LoadAny("load hint", word); }
+  static void Store(U32& word, uint32_t v) {
+    Before();
+    Trace("store", &word, word, v);
+    word = v;
+  }
+  static void Store(U64& word, uint64_t v) {
+    Before();
+    Trace("store", &word, word, v);
+    Write(word, v);
+  }
+  static void StoreRelease(U64& word, uint64_t v);
+  static bool CompareExchange(U64& word, uint64_t expected, uint64_t desired) {
+    Before();
+    if (word != expected) {
+      Trace("cas fails", &word, word, expected);
+      return false;
+    }
+    Trace("cas", &word, expected, desired);
+    Write(word, desired);
+    return true;
+  }
+  static bool CompareExchange(U32& word, uint32_t expected, uint32_t desired) {
+    Before();
+    Trace(word == expected ? "cas" : "cas fails", &word, word, desired);
+    if (word != expected) return false;
+    word = desired;
+    return true;
+  }
+  static uint32_t FetchAdd(U32& word, uint32_t v) {
+    Before();
+    Trace("add", &word, word, word + v);
+    word += v;
+    return word - v;
+  }
+  static uint64_t FetchAdd(U64& word, uint64_t v) {
+    Before();
+    Trace("add", &word, word, word + v);
+    Write(word, word + v);
+    return word - v;
+  }
+  static uint64_t Exchange(U64& word, uint64_t v) {
+    Before();
+    const uint64_t before = word;
+    Trace("exchange", &word, before, v);
+    Write(word, v);
+    return before;
+  }
+  // Time runs out only when the fault source says so: the cap on every sleep would hide lost wakes.
+  static bool FutexWait(U32& word, uint32_t expected, int64_t timeout_ns);
+  static void FutexWake(U32& word, int count) {
+    Before();
+    Trace("wake", &word, static_cast<uint64_t>(count), 0);
+    TheScheduler().Wake(&word, count);
+  }
+
+  // A scheduling point at which the running fiber's stores become visible.
+  static void Before() {
+    if (quiet) return;
+    TheScheduler().Point();
+    buffers[TheScheduler().current()].Drain();
+  }
+  static void Trace(const char* operation, const void* word, uint64_t a, uint64_t b) {
+    if (tracing) observer->OnTrace(operation, word, a, b);
+  }
+
+ private:
+  template <class Word>
+  static Word LoadAny(const char* operation, const Word& word) {
+    if (quiet) return word;
+    TheScheduler().Point();
+    Word value = word;
+    const StoreBuffer& own = buffers[TheScheduler().current()];
+    for (int i = 0; i < own.count; ++i) {
+      if (static_cast<const void*>(own.entries[i].word) == static_cast<const void*>(&word)) {
+        value = static_cast<Word>(own.entries[i].value);
+      }
+    }
+    Trace(operation, &word, value, 0);
+    return value;
+  }
+  static void Write(U64& word, uint64_t v) {
+    const uint64_t before = word;
+    word = v;
+    observer->OnWrite(word, before, v);
+  }
+};
+
+}  // namespace leaseplane::explorer

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/model/explorer/world.h"
+
+namespace leaseplane::explorer {
+namespace {
+
+SessionIndex OwnerOfProcess(int id) { return kOwnerSessionFirst + static_cast<SessionIndex>(id); }
+
+uint64_t ActiveWord(int id) {
+  return shm::MakeSessionWord(shm::SessionState::kActive, static_cast<uint64_t>(id) + 1);
+}
+
+}  // namespace
+
+void World::Reset(const Config& c) {
+  config = c;
+  faults_possible_ = c.kills + c.revokes + c.crashes + c.voids + c.timeouts + c.registers > 0;
+  for (StoreBuffer& b : SimMemory::buffers) b.count = 0;
+  SimMemory::observer = &oracle;
+  process_count = 0;
+  for (int p : c.threads) process_count = std::max(process_count, p + 1);
+  ResetWords();
+  for (int i = 0; i < process_count; ++i) ResetProcess(processes[static_cast<size_t>(i)], i);
+  threads.fill({});
+  remotes.fill({});
+  ledger.fill({});
+  admin_events.clear();
+  refused_once = unfair_once = false;
+  worker.authority.reset();
+  worker.queue.clear();
+  worker.patience_over = false;
+  oracle.Reset();
+  SpawnAll();
+}
+
+void World::ResetWords() {
+  slots.fill(FreeWord(kFirstGeneration));
+  sessions.fill(0);
+  wcnt = heartbeat = 0;
+  epoch = 1;
+  wseq = dseq = gate = 0;
+  grant_bits = (uint64_t{1} << config.slots) - 1;
+  release_word =
+      static_cast<uint32_t>(config.locked ? shm::ReleaseWord::kLocked : shm::ReleaseWord::kFree);
+  words = {};
+  words.slots = slots.data();
+  words.max_capacity = static_cast<uint32_t>(config.slots);
+  words.wseq = &wseq;
+  words.dseq = &dseq;
+  words.wcnt = &wcnt;
+  words.epoch = &epoch;
+  words.gate = &gate;
+  words.release_word = &release_word;
+  words.heartbeat = &heartbeat;
+  words.grant_bits = &grant_bits;
+  words.sessions = sessions.data();
+}
+
+void World::ResetProcess(Process& p, int id) {
+  p.owner = OwnerOfProcess(id);
+  p.dead = p.revoked = p.end_wanted = p.socket_closed = p.void_wanted = p.port_locked = false;
+  p.ended_level = 0;
+  p.last_ticket = 0;
+  p.inbox.clear();
+  p.outbox.clear();
+  p.tickets.clear();
+  p.flags.attach_gen = 1;
+  p.flags.segment_dead = p.flags.gate_void = 0;
+  p.claims.emplace(words.max_capacity);
+  sessions[p.owner] = ActiveWord(id);
+  p.attachment = {words, p.owner, ActiveWord(id), 1};
+}
+
+void World::SpawnAll() {
+  static const char* const kThreadNames[] = {"thread 0", "thread 1", "thread 2", "thread 3"};
+  static const char* const kLibraryNames[] = {"library 0", "library 1", "library 2"};
+  static const char* const kRemoteNames[] = {"remote 0", "remote 1"};
+  process_of_fiber.fill(-1);
+  Scheduler& s = TheScheduler();
+  for (size_t t = 0; t < config.threads.size(); ++t) {
+    threads[t].process = config.threads[t];
+    threads[t].fiber = s.Spawn(kThreadNames[t], [this, t] { RunAppThread(*this, int(t)); });
+    process_of_fiber[static_cast<size_t>(threads[t].fiber)] = int8_t(config.threads[t]);
+  }
+  for (int p = 0; p < process_count; ++p) {
+    Process& process = processes[static_cast<size_t>(p)];
+    process.library_fiber = s.Spawn(kLibraryNames[p], [this, p] { RunLibrary(*this, p); });
+    process_of_fiber[static_cast<size_t>(process.library_fiber)] = static_cast<int8_t>(p);
+  }
+  for (int r = 0; r < config.remotes; ++r) {
+    remotes[static_cast<size_t>(r)].fiber =
+        s.Spawn(kRemoteNames[r], [this, r] { RunRemote(*this, r); });
+  }
+  if (!config.admin.empty()) s.Spawn("admin", [this] { RunAdministrator(*this); });
+  SpawnDaemon(false);
+}
+
+void World::SpawnDaemon(bool restarted) {
+  worker.fiber = TheScheduler().Spawn(restarted ? "daemon'" : "daemon",
+                                      [this, restarted] { RunDaemon(*this, restarted); });
+}
+
+// -- sockets
+
+void World::SendToDaemon(Process& p, const Message& m) {
+  if (p.socket_closed) return;
+  p.outbox.push_back(m);
+  NotifyDaemon();
+}
+
+void World::SendToProcess(Process& p, const Message& m) {
+  p.inbox.push_back(m);
+  if (TheScheduler().IsBlockedOn(p.library_fiber, &p.inbox)) {
+    TheScheduler().Unblock(p.library_fiber);
+  }
+}
+
+void World::NotifyDaemon() {
+  if (TheScheduler().IsBlockedOn(worker.fiber, &dseq)) TheScheduler().Unblock(worker.fiber);
+}
+
+bool World::DaemonHasEvents() const {
+  for (int i = 0; i < process_count; ++i) {
+    const Process& p = processes[static_cast<size_t>(i)];
+    if (p.end_wanted && p.ended_level < (p.dead ? 2 : 1)) return true;
+    if (!p.outbox.empty()) return true;
+  }
+  for (const Remote& r : remotes) {
+    if ((r.state == Remote::State::kAsking && !r.seen) || r.state == Remote::State::kReturning) {
+      return true;
+    }
+  }
+  return !admin_events.empty();
+}
+
+// -- the end
+
+void World::JudgeBesideHolders() {
+  bool sleeper = false;
+  for (size_t t = 0; t < config.threads.size(); ++t) {
+    const Process& p = processes[static_cast<size_t>(threads[t].process)];
+    sleeper |= !p.dead && !threads[t].finished;
+  }
+  for (int i = 0; i < config.slots && sleeper; ++i) {
+    if (StateOf(slots[static_cast<size_t>(i)]) == SlotState::kFree) {
+      TheScheduler().MarkFailed("a thread sleeps beside a free slot");
+    }
+  }
+}
+
+void World::Judge() {
+  Scheduler& s = TheScheduler();
+  auto check = [&s](bool ok, const char* why) {
+    if (!ok) s.MarkFailed(why);
+  };
+  for (size_t t = 0; t < config.threads.size(); ++t) {
+    const Process& p = processes[static_cast<size_t>(threads[t].process)];
+    check(p.dead || threads[t].finished, "a thread sleeps for ever");
+  }
+  for (int r = 0; r < config.remotes; ++r) {
+    check(remotes[static_cast<size_t>(r)].state == Remote::State::kDone,
+          "a remote caller waits for ever");
+  }
+  check(!DaemonHasEvents(), "the daemon sleeps beside an event");
+  for (int i = 0; i < config.slots; ++i) {
+    check(StateOf(slots[static_cast<size_t>(i)]) == SlotState::kFree, "a slot was lost");
+    check(ledger[static_cast<size_t>(i)].remote < 0, "the ledger has a lease nobody holds");
+  }
+  check(!oracle.AnyHolder(), "somebody holds a slot at the end");
+  check(grant_bits == (uint64_t{1} << config.slots) - 1, "a free slot is withheld at the end");
+  check(worker.queue.empty(), "somebody is left in the queue");
+  check(gate == static_cast<uint32_t>(shm::Gate::kOpen), "the gate stayed closed");
+  check(WaiterCount(wcnt) == 0, "the waiter count is not zero at the end");
+}
+
+std::string World::NameOf(const void* word) const {
+  auto numbered = [](const char* name, int64_t n) { return name + std::to_string(n); };
+  for (size_t i = 0; i < slots.size(); ++i) {
+    if (word == &slots[i]) return numbered("slot", static_cast<int64_t>(i));
+  }
+  for (size_t i = 0; i < sessions.size(); ++i) {
+    if (word == &sessions[i]) return numbered("session", static_cast<int64_t>(i));
+  }
+  if (word == &wcnt) return "wcnt";
+  if (word == &wseq) return "wseq";
+  if (word == &dseq) return "dseq";
+  if (word == &gate) return "gate";
+  if (word == &epoch) return "epoch";
+  if (word == &release_word) return "release_word";
+  if (word == &grant_bits) return "grant_bits";
+  for (int i = 0; i < process_count; ++i) {
+    const Process& p = processes[static_cast<size_t>(i)];
+    if (word == &p.flags.attach_gen) return numbered("attach_gen", i);
+    if (word == &p.flags.segment_dead) return numbered("segment_dead", i);
+    if (word == &p.flags.gate_void) return numbered("gate_void", i);
+    for (const Ticket<SimMemory>* t : p.tickets) {
+      if (word == &t->state) return numbered("ticket", static_cast<int64_t>(t->id));
+    }
+  }
+  return "private";
+}
+
+}  // namespace leaseplane::explorer
