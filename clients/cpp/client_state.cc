@@ -19,13 +19,15 @@ constexpr size_t kClientIdBytesMax = 63;
 
 absl::Status CheckOptions(const ClientOptions& options) {
   const std::string& id = options.client_id;
-  const bool printable = std::all_of(id.begin(), id.end(), [](char c) { return c > 32 && c < 127; });
+  const bool printable =
+      std::all_of(id.begin(), id.end(), [](char c) { return c > 32 && c < 127; });
   if (id.size() > kClientIdBytesMax || !printable) {
     return MakeStatus(Reason::kInvalidArgument,
                       "client_id: valid are at most 63 bytes of printable ASCII without spaces");
   }
   if (options.require_local && options.forbid_local) {
-    return MakeStatus(Reason::kInvalidArgument, "require_local and forbid_local exclude each other");
+    return MakeStatus(Reason::kInvalidArgument,
+                      "require_local and forbid_local exclude each other");
   }
   if (options.default_ttl < absl::ZeroDuration()) {
     return MakeStatus(Reason::kInvalidArgument, "default_ttl: valid are 1 s to 24 h, or 0");
@@ -46,8 +48,7 @@ std::string Text(const absl::Status& status) {
 }
 
 absl::Status NoLocalPath(const absl::Status& why) {
-  return MakeStatus(Reason::kNoLocalPath,
-                    absl::StrCat("require_local is set, but: ", Text(why)));
+  return MakeStatus(Reason::kNoLocalPath, absl::StrCat("require_local is set, but: ", Text(why)));
 }
 
 // The local path is refused, but the daemon may be reached by gRPC.
@@ -116,8 +117,7 @@ absl::Status ClientState::ConnectUnix(int64_t deadline_ns) {
   if (options_.require_local) return NoLocalPath(local);
   if (FindRemoteBackend() == nullptr) return local;
   path_reason_ = absl::StrCat("gRPC on the same socket: ", Text(local));
-  const absl::Status trusted =
-      CheckServerAt(target_.socket_path, AcceptedServerUid(options_));
+  const absl::Status trusted = CheckServerAt(target_.socket_path, AcceptedServerUid(options_));
   if (!trusted.ok()) return trusted;
   absl::StatusOr<RemoteClient*> remote = Remote();
   if (!remote.ok()) return remote.status();
@@ -145,8 +145,8 @@ absl::Status ClientState::ConnectByName(int64_t deadline_ns) {
     local = MakeStatus(Reason::kNoLocalPath, "the daemon of this host is another one");
   }
   if (!local.ok() && options_.require_local) return NoLocalPath(local);
-  path_reason_ = local.ok() ? "the target's daemon runs on this host"
-                            : absl::StrCat("gRPC: ", Text(local));
+  path_reason_ =
+      local.ok() ? "the target's daemon runs on this host" : absl::StrCat("gRPC: ", Text(local));
   return absl::OkStatus();
 }
 

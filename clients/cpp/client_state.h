@@ -34,8 +34,7 @@ class ClientState final : public SessionListener {
     std::string path_reason;
   };
 
-  static absl::StatusOr<std::shared_ptr<ClientState>> Connect(Target target,
-                                                              ClientOptions options);
+  static absl::StatusOr<std::shared_ptr<ClientState>> Connect(Target target, ClientOptions options);
   ClientState(Target target, ClientOptions options);
   ~ClientState() override;
 

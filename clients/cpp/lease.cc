@@ -44,8 +44,7 @@ bool Lease::still_held() const noexcept {
 
 absl::Duration Lease::remaining() const noexcept {
   if (!still_held()) return absl::ZeroDuration();
-  return remote_ != nullptr ? absl::Nanoseconds(remote_->RemainingNs())
-                            : absl::InfiniteDuration();
+  return remote_ != nullptr ? absl::Nanoseconds(remote_->RemainingNs()) : absl::InfiniteDuration();
 }
 
 absl::Status Lease::Release() && {

@@ -68,9 +68,7 @@ static_assert(IsIndexedByReason());
 
 }  // namespace
 
-std::string_view ReasonName(Reason reason) {
-  return kReasons[static_cast<size_t>(reason)].name;
-}
+std::string_view ReasonName(Reason reason) { return kReasons[static_cast<size_t>(reason)].name; }
 
 absl::StatusCode CodeOf(Reason reason) { return kReasons[static_cast<size_t>(reason)].code; }
 

@@ -31,8 +31,8 @@ absl::StatusOr<Target> UnixTarget(std::string_view text) {
   if (!StartsWith(path, "/")) return BadTarget(text, "the socket's path is not absolute");
   if (AttachSocketOf(std::string(path)).size() > kSocketPathBytesMax ||
       path.size() > kSocketPathBytesMax) {
-    return BadTarget(text, absl::StrCat("a socket's path has at most ", kSocketPathBytesMax,
-                                        " bytes"));
+    return BadTarget(text,
+                     absl::StrCat("a socket's path has at most ", kSocketPathBytesMax, " bytes"));
   }
   Target target;
   target.socket_path = std::string(path);

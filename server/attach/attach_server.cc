@@ -57,7 +57,7 @@ void AttachServer::Start() {
 
 void AttachServer::Stop() {
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     stopping_ = true;
   }
   if (wake_) ::eventfd_write(wake_.get(), 1);
@@ -85,7 +85,7 @@ void AttachServer::Run() {
     const int timeout_ms = greetings_.empty() ? -1 : kGreetingCheckMs;
     const int count = ::epoll_wait(epoll_.get(), events, kEventsPerPass, timeout_ms);
     {
-      absl::MutexLock lock(&mu_);
+      obs::MutexLock lock(&mu_);
       if (stopping_) return;
     }
     for (int i = 0; i < count; ++i) HandleEvent(events[i].data.u64);
@@ -119,7 +119,7 @@ void AttachServer::HandleWake() {
   ::eventfd_read(wake_.get(), &ignored);
   std::vector<EndRequest> to_end;
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     to_end.swap(to_end_);
   }
   for (const EndRequest& request : to_end) {
@@ -183,7 +183,7 @@ void AttachServer::ReadConnection(SessionIndex index) {
   Session& session = SessionAt(index);
   int fd;
   {
-    absl::MutexLock lock(&session.mu);
+    obs::MutexLock lock(&session.mu);
     fd = session.connection.get();  // closed by this thread only
   }
   for (int i = 0; i < kMessagesPerPass && fd >= 0 && !session.is_ended; ++i) {

@@ -26,12 +26,12 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "server/attach/connection.h"
 #include "server/attach/session_handler.h"
 #include "server/attach/session_table.h"
 #include "server/keeper/channel.h"
 #include "server/keeper/holdings.h"
+#include "server/obs/mutex.h"
 
 namespace leaseplane::attach {
 
@@ -64,8 +64,8 @@ class AttachServer {
   AttachServer& operator=(const AttachServer&) = delete;
 
   // Sets up, takes over the sessions of the worker before (moved out of `held`, by index), revokes
-  // those that cannot go on, and tells the others kWorkerRestarted. Before Start. The handler is not
-  // called before Start; what it has to hear comes first then.
+  // those that cannot go on, and tells the others kWorkerRestarted. Before Start. The handler is
+  // not called before Start; what it has to hear comes first then.
   absl::Status Adopt(std::vector<keeper::HeldSession>& held);
   void Start();
   void Stop();
@@ -95,7 +95,7 @@ class AttachServer {
     int64_t since_ns = 0;
   };
   struct Session {
-    absl::Mutex mu;
+    obs::Mutex mu;
     UniqueFd connection ABSL_GUARDED_BY(mu);
     // Attach thread only.
     UniqueFd pidfd;
@@ -146,7 +146,7 @@ class AttachServer {
   std::vector<SessionIndex> ended_now_;  // ended in this pass, not told to the handler yet
   uint32_t indexes_in_use_ = 0;
 
-  absl::Mutex mu_;
+  obs::Mutex mu_;
   struct EndRequest {
     SessionIndex index;
     uint64_t word;  // of the session that is meant

@@ -60,7 +60,7 @@ absl::Status AttachServer::AdoptOne(SessionIndex index, keeper::HeldSession held
   const bool goes_on =
       stage == SessionStage::kAttached && held.connection && table_.IsActive(index);
   {
-    absl::MutexLock lock(&session.mu);
+    obs::MutexLock lock(&session.mu);
     session.connection = std::move(held.connection);
   }
   if (!goes_on) {
@@ -83,7 +83,7 @@ bool AttachServer::WatchSession(SessionIndex index) {
       !Watch(session.pidfd.get(), MakeKey(Source::kProcess, index, session.serial))) {
     return false;
   }
-  absl::MutexLock lock(&session.mu);
+  obs::MutexLock lock(&session.mu);
   return Watch(session.connection.get(), MakeKey(Source::kConnection, index, session.serial));
 }
 
@@ -129,7 +129,7 @@ bool AttachServer::KeepSession(SessionIndex index, UniqueFd connection, const He
   session.audits_open = 0;
   session.serial = ++next_serial_ & 0xffffff;
   session.pidfd = std::move(pidfd);
-  absl::MutexLock lock(&session.mu);
+  obs::MutexLock lock(&session.mu);
   session.connection = std::move(connection);
   return true;
 }
@@ -160,7 +160,7 @@ bool AttachServer::SendWelcome(SessionIndex index) {
   welcome.heartbeat_period_ns = options_.heartbeat_period_ns;
   const int fds[] = {options_.sess_fd, options_.lifeline_fd};
   Session& session = SessionAt(index);
-  absl::MutexLock lock(&session.mu);
+  obs::MutexLock lock(&session.mu);
   return SendMessage(session.connection.get(), message, fds) == SendResult::kSent;
 }
 
@@ -168,7 +168,7 @@ void AttachServer::OpenPoolFor(SessionIndex index, const OpenPool& request) {
   Session& session = SessionAt(index);
   int fd;
   {
-    absl::MutexLock lock(&session.mu);
+    obs::MutexLock lock(&session.mu);
     fd = session.connection.get();
   }
   if (!IsTerminated(request.pool)) {
@@ -190,7 +190,7 @@ void AttachServer::OpenPoolFor(SessionIndex index, const OpenPool& request) {
   message.pool_opened.tag = request.tag;
   bool sent;
   {
-    absl::MutexLock lock(&session.mu);
+    obs::MutexLock lock(&session.mu);
     sent = SendMessage(fd, message, opened.fds) == SendResult::kSent;
   }
   if (!sent) MarkEnded(index);
@@ -205,7 +205,7 @@ void AttachServer::MarkEnded(SessionIndex index) {
   sessions_ended_.fetch_add(1, std::memory_order_relaxed);
   table_.Revoke(index);
   {
-    absl::MutexLock lock(&session.mu);
+    obs::MutexLock lock(&session.mu);
     if (session.connection) {
       Unwatch(session.connection.get());
       ::shutdown(session.connection.get(), SHUT_RDWR);  // the keeper has a copy

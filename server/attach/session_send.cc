@@ -30,7 +30,7 @@ bool AttachServer::Send(SessionIndex index, const Message& message, Delivery del
   if (message.kind == Kind::kAudit && session.audits_open.load() >= kAuditsOpenMax) return false;
   SendResult result = SendResult::kGone;
   {
-    absl::MutexLock lock(&session.mu);
+    obs::MutexLock lock(&session.mu);
     if (!session.connection) return false;
     result = SendMessage(session.connection.get(), message);
   }
@@ -58,7 +58,7 @@ void AttachServer::Broadcast(const Message& message) {
 
 void AttachServer::EndSession(SessionIndex index, const char* why) {
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     to_end_.push_back({index, table_.WordOf(index), why});
   }
   if (wake_) ::eventfd_write(wake_.get(), 1);

@@ -40,7 +40,7 @@ bool SendWithDescriptors(int socket, const void* bytes, size_t count, std::span<
 }
 
 absl::Status Channel::Call(const ChannelMessage& message, std::span<const int> fds) {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   if (!SendWithDescriptors(socket_.get(), &message, sizeof(message), fds, 0)) {
     return absl::ErrnoToStatus(errno, "cannot reach the keeper");
   }

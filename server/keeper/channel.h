@@ -16,9 +16,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "core/base/ids.h"
 #include "core/base/unique_fd.h"
+#include "server/obs/mutex.h"
 
 namespace leaseplane::keeper {
 
@@ -81,7 +81,7 @@ class Channel final : public Vault {
  private:
   absl::Status Call(const ChannelMessage& message, std::span<const int> fds);
 
-  absl::Mutex mu_;
+  obs::Mutex mu_;
   UniqueFd socket_ ABSL_GUARDED_BY(mu_);
 };
 

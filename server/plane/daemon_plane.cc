@@ -15,7 +15,7 @@ using engine::Refusal;
 
 Refusal DaemonPlane::NoSuchPool(const std::string& pool) const {
   Refusal refusal;
-  absl::MutexLock lock(&failed_mu_);
+  obs::MutexLock lock(&failed_mu_);
   if (auto it = failed_pools_.find(pool); it != failed_pools_.end()) {
     refusal.reason = Reason::kFailedPrecondition;
     refusal.text = absl::StrCat("pool ", pool, " could not be started: ", it->second);

@@ -18,7 +18,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "server/attach/attach_server.h"
 #include "server/keeper/holdings.h"
 #include "server/obs/metrics/figures.h"
@@ -156,8 +155,8 @@ class DaemonPlane final : public Plane {
   std::atomic<bool> draining_{false};
   bool stopped_ = false;
 
-  absl::Mutex admin_mu_;  // one change of the set of pools at a time; before any pool's lock
-  mutable absl::Mutex failed_mu_;
+  obs::Mutex admin_mu_;  // one change of the set of pools at a time; before any pool's lock
+  mutable obs::Mutex failed_mu_;
   std::map<std::string, std::string> failed_pools_ ABSL_GUARDED_BY(failed_mu_);  // id: why
 };
 

@@ -7,7 +7,7 @@ namespace leaseplane::plane {
 
 template <class Call>
 void LeaseWatchers::Follower::Tell(Call&& call) {
-  absl::MutexLock lock(&mu);
+  obs::MutexLock lock(&mu);
   if (watcher == nullptr) return;
   calling.store(std::this_thread::get_id());
   call(*watcher);
@@ -21,12 +21,12 @@ LeaseWatchers::FollowerPtr LeaseWatchers::FindOrAdd(LeaseWatcher* watcher) {
 }
 
 void LeaseWatchers::Watch(LeaseWatcher* watcher) {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   FindOrAdd(watcher);
 }
 
 void LeaseWatchers::WatchLease(LeaseWatcher* watcher, const engine::LeaseId& id) {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   const FollowerPtr follower = FindOrAdd(watcher);
   const Key key{id.hi, id.lo};
   std::vector<FollowerPtr>& followers = by_lease_[key];
@@ -38,7 +38,7 @@ void LeaseWatchers::WatchLease(LeaseWatcher* watcher, const engine::LeaseId& id)
 void LeaseWatchers::Unwatch(LeaseWatcher* watcher) {
   FollowerPtr follower;
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     auto it = followers_.find(watcher);
     if (it == followers_.end()) return;
     follower = it->second;
@@ -56,13 +56,13 @@ void LeaseWatchers::Unwatch(LeaseWatcher* watcher) {
     follower->watcher = nullptr;
     return;
   }
-  absl::MutexLock lock(&follower->mu);
+  obs::MutexLock lock(&follower->mu);
   follower->watcher = nullptr;
 }
 
 std::vector<LeaseWatchers::FollowerPtr> LeaseWatchers::FollowersOf(const engine::LeaseId& id,
                                                                    bool forget) {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   auto it = by_lease_.find({id.hi, id.lo});
   if (it == by_lease_.end()) return {};
   std::vector<FollowerPtr> followers = it->second;
@@ -90,7 +90,7 @@ void LeaseWatchers::RevokeRequested(const std::string& pool, const engine::Lease
 void LeaseWatchers::Draining() {
   std::vector<FollowerPtr> followers;
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     for (const auto& [watcher, follower] : followers_) followers.push_back(follower);
   }
   for (const FollowerPtr& follower : followers) {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "server/obs/mutex.h"
 #include "server/plane/plane.h"
 
 namespace leaseplane::plane {
@@ -30,7 +30,7 @@ class LeaseWatchers {
  private:
   using Key = std::pair<uint64_t, uint64_t>;
   struct Follower {
-    absl::Mutex mu;  // held while the watcher is called
+    obs::Mutex mu;  // held while the watcher is called
     LeaseWatcher* watcher ABSL_GUARDED_BY(mu);
     std::atomic<std::thread::id> calling{};
     std::vector<Key> leases;  // guarded by the registry's lock
@@ -44,7 +44,7 @@ class LeaseWatchers {
   FollowerPtr FindOrAdd(LeaseWatcher* watcher) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::vector<FollowerPtr> FollowersOf(const engine::LeaseId& id, bool forget);
 
-  absl::Mutex mu_;
+  obs::Mutex mu_;
   std::map<LeaseWatcher*, FollowerPtr> followers_ ABSL_GUARDED_BY(mu_);
   std::map<Key, std::vector<FollowerPtr>> by_lease_ ABSL_GUARDED_BY(mu_);
 };

@@ -188,7 +188,7 @@ absl::Status DaemonPlane::StartPools(keeper::Holdings& holdings) {
   for (const auto& [handle, held] : holdings.pools) held_handles[held.id] = handle;
   std::set<uint32_t> taken;
   for (const auto& [handle, held] : holdings.pools) taken.insert(handle);
-  absl::MutexLock admin(&admin_mu_);
+  obs::MutexLock admin(&admin_mu_);
   for (const engine::PoolOptions& options : wanted) {
     uint32_t handle = 0;
     std::optional<keeper::HeldPool> held;
@@ -207,7 +207,7 @@ absl::Status DaemonPlane::StartPools(keeper::Holdings& holdings) {
     }
     obs::Log(obs::Level::kError, "pool not started",
              {{"pool", options.id}, {"error", pool.status().ToString()}});
-    absl::MutexLock lock(&failed_mu_);
+    obs::MutexLock lock(&failed_mu_);
     failed_pools_[options.id] = pool.status().ToString();
   }
   for (const auto& [handle, pool] : holdings.pools) {  // deleted while no worker ran

@@ -48,7 +48,7 @@ std::optional<Refusal> DaemonPlane::CheckNewPool(const engine::PoolOptions& opti
     return Refuse(Reason::kInvalidArgument, "pool.capacity",
                   absl::StrCat("valid: 1 to max_capacity, which is at most ", kCapacityMax));
   }
-  absl::MutexLock lock(&failed_mu_);
+  obs::MutexLock lock(&failed_mu_);
   if (pools_.Find(options.id) || failed_pools_.contains(options.id)) {
     return Refuse(Reason::kAlreadyExists, "pool_id",
                   absl::StrCat("pool ", options.id, " exists already"));
@@ -64,7 +64,7 @@ std::optional<uint32_t> DaemonPlane::FreeHandle() const {
 }
 
 Result<PoolInfo> DaemonPlane::CreatePool(engine::PoolOptions options) {
-  absl::MutexLock admin(&admin_mu_);
+  obs::MutexLock admin(&admin_mu_);
   options.from_api = true;
   if (options.max_capacity == 0) options.max_capacity = options.capacity;
   if (std::optional<Refusal> refusal = CheckNewPool(options)) return *refusal;
@@ -150,7 +150,7 @@ absl::Status DaemonPlane::RemovePool(const PoolPtr& pool) {
 }
 
 Result<Done> DaemonPlane::DeletePool(const std::string& id, bool force) {
-  absl::MutexLock admin(&admin_mu_);
+  obs::MutexLock admin(&admin_mu_);
   PoolPtr pool = pools_.Find(id);
   if (!pool) return NoSuchPool(id);
   if (!pool->options().from_api) {

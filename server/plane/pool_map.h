@@ -12,8 +12,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
 #include "server/keeper/shared_block.h"
+#include "server/obs/mutex.h"
 #include "server/plane/pool_runtime.h"
 
 namespace leaseplane::plane {
@@ -21,18 +21,18 @@ namespace leaseplane::plane {
 class PoolMap {
  public:
   PoolPtr Find(const std::string& id) const {
-    absl::ReaderMutexLock lock(&mu_);
+    obs::ReaderLock lock(&mu_);
     auto it = by_id_.find(id);
     return it == by_id_.end() ? nullptr : it->second;
   }
   PoolPtr FindHandle(uint32_t handle) const {
-    absl::ReaderMutexLock lock(&mu_);
+    obs::ReaderLock lock(&mu_);
     return handle < by_handle_.size() ? by_handle_[handle] : nullptr;
   }
   // In no order.
   std::vector<PoolPtr> All() const {
     std::vector<PoolPtr> all;
-    absl::ReaderMutexLock lock(&mu_);
+    obs::ReaderLock lock(&mu_);
     all.reserve(by_id_.size());
     for (const auto& [id, pool] : by_id_) all.push_back(pool);
     return all;
@@ -44,23 +44,23 @@ class PoolMap {
     return all;
   }
   void Add(PoolPtr pool) {
-    absl::MutexLock lock(&mu_);
+    obs::WriterLock lock(&mu_);
     by_handle_[pool->handle()] = pool;
     by_id_[pool->id()] = std::move(pool);
   }
   void Remove(const PoolPtr& pool) {
-    absl::MutexLock lock(&mu_);
+    obs::WriterLock lock(&mu_);
     by_handle_[pool->handle()] = nullptr;
     by_id_.erase(pool->id());
   }
   void Clear() {
-    absl::MutexLock lock(&mu_);
+    obs::WriterLock lock(&mu_);
     by_handle_.assign(by_handle_.size(), nullptr);
     by_id_.clear();
   }
 
  private:
-  mutable absl::Mutex mu_;
+  mutable obs::SharedMutex mu_;
   absl::flat_hash_map<std::string, PoolPtr> by_id_ ABSL_GUARDED_BY(mu_);
   std::vector<PoolPtr> by_handle_ ABSL_GUARDED_BY(mu_) =
       std::vector<PoolPtr>(keeper::kPoolHandleCount);

@@ -34,7 +34,7 @@ void PoolRuntime::StepDone() {
 void PoolRuntime::CarryOut() {
   std::vector<engine::Actions> batch;
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     if (carrying_out_ || outbox_.empty()) return;
     carrying_out_ = true;
     batch.swap(outbox_);
@@ -42,7 +42,7 @@ void PoolRuntime::CarryOut() {
   for (;;) {
     for (engine::Actions& actions : batch) CarryOutOne(actions);
     batch.clear();
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     if (outbox_.empty()) {
       carrying_out_ = false;
       return;
@@ -82,7 +82,7 @@ void PoolRuntime::WhenDurable(uint64_t commit_seq, store::StoreWriter::Callback 
 }
 
 PoolRuntime::ListenerPtr PoolRuntime::TakeListener(uint64_t ticket) {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   auto it = listeners_.find(ticket);
   if (it == listeners_.end()) return nullptr;
   ListenerPtr listener = std::move(it->second);
@@ -189,17 +189,17 @@ bool PoolRuntime::OnReleased() {
 }
 
 ledger::Changes PoolRuntime::TakeChanges() {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   return ledger_->TakeChanges();
 }
 
 ledger::Changes PoolRuntime::TakeLockChanges() {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   return ledger_->TakeLockChanges();
 }
 
 void PoolRuntime::MarkLedgerClean() {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   ledger_->MarkClean();
 }
 

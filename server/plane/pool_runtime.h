@@ -15,13 +15,13 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
 #include "core/pool/authority.h"
 #include "server/attach/attach_server.h"
 #include "server/engine/pool_engine.h"
 #include "server/ledger/mapped_ledger.h"
 #include "server/obs/clock.h"
 #include "server/obs/metrics/figures.h"
+#include "server/obs/mutex.h"
 #include "server/plane/engine_ports.h"
 #include "server/plane/hold_sampler.h"
 #include "server/plane/lease_watchers.h"
@@ -116,7 +116,7 @@ class PoolRuntime final : public store::ChangeSource,
   HoldSampler holds_;
   std::atomic<int64_t> next_deadline_ns_{engine::kNever};
 
-  absl::Mutex mu_;
+  obs::Mutex mu_;
   std::unique_ptr<ledger::MappedLedger> ledger_ ABSL_GUARDED_BY(mu_);
   Authority<RealMemory> authority_;  // its Beat needs no lock, all else mu_
   engine::PoolEngine engine_ ABSL_GUARDED_BY(mu_);
@@ -133,14 +133,14 @@ auto PoolRuntime::Step(Body&& body) {
   using Answer = decltype(body(engine_, engine::Instant{}, step_actions_));
   if constexpr (std::is_void_v<Answer>) {
     {
-      absl::MutexLock lock(&mu_);
+      obs::MutexLock lock(&mu_);
       body(engine_, NowInstant(), step_actions_);
       StepDone();
     }
     CarryOut();
   } else {
     auto answer = [&] {
-      absl::MutexLock lock(&mu_);
+      obs::MutexLock lock(&mu_);
       auto result = body(engine_, NowInstant(), step_actions_);
       StepDone();
       return result;
@@ -152,7 +152,7 @@ auto PoolRuntime::Step(Body&& body) {
 
 template <class Body>
 auto PoolRuntime::View(Body&& body) {
-  absl::MutexLock lock(&mu_);
+  obs::MutexLock lock(&mu_);
   return body(engine_, NowInstant());
 }
 

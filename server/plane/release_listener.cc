@@ -54,7 +54,7 @@ void ReleaseListener::Shard::Poke() {
 
 bool ReleaseListener::Shard::TryAdd(const PoolPtr& pool) {
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     if (watched_.size() >= kPoolsPerThread) return false;
     watched_.emplace_back().pool = pool;
   }
@@ -64,7 +64,7 @@ bool ReleaseListener::Shard::TryAdd(const PoolPtr& pool) {
 
 bool ReleaseListener::Shard::Remove(const PoolPtr& pool) {
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     if (std::erase_if(watched_, [&](const Watched& w) { return w.pool == pool; }) == 0) {
       return false;
     }
@@ -87,7 +87,7 @@ void ReleaseListener::Shard::Look(Watched& watched) {
 void ReleaseListener::Shard::Run() {
   while (!stopping_.load()) {
     {
-      absl::MutexLock lock(&mu_);
+      obs::MutexLock lock(&mu_);
       for (Watched& watched : watched_) Look(watched);
     }
     Sleep();
@@ -101,7 +101,7 @@ void ReleaseListener::Shard::Sleep() {
   const uint32_t control = control_.load();
   words.push_back(WaitOn(control_, control));
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     const int64_t now_ns = obs::BootNowNs();
     for (Watched& watched : watched_) {
       if (!watched.has_looked) return;

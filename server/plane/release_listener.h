@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "server/obs/mutex.h"
 #include "server/plane/pool_runtime.h"
 #include "server/plane/wake_budget.h"
 
@@ -51,7 +51,7 @@ class ReleaseListener {
     void Sleep();
     void Poke();
 
-    absl::Mutex mu_;  // held while pools are looked at, not while asleep
+    obs::Mutex mu_;  // held while pools are looked at, not while asleep
     std::vector<Watched> watched_ ABSL_GUARDED_BY(mu_);
     std::atomic<uint32_t> control_{0};  // futex: the set changed, or stop
     std::atomic<bool> stopping_{false};

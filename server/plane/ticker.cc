@@ -2,10 +2,14 @@
 #include "server/plane/ticker.h"
 
 #include <algorithm>
-
-#include "absl/time/time.h"
+#include <chrono>
 
 namespace leaseplane::plane {
+namespace {
+
+constexpr std::chrono::nanoseconds kTimerPeriod(Ticker::kTimerPeriodNs);
+
+}  // namespace
 
 Ticker::Ticker(const PoolMap& pools, std::function<void(int64_t now_ns)> on_tick)
     : pools_(pools), on_tick_(std::move(on_tick)) {}
@@ -17,8 +21,9 @@ void Ticker::Start() {
 
 void Ticker::Stop() {
   {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     stopping_ = true;
+    wake_.NotifyAll();
   }
   if (thread_.joinable()) thread_.join();
 }
@@ -39,10 +44,9 @@ void Ticker::Run() {
       next_tick_ns = now_ns + std::max(kTickPeriodNs, 2 * took_ns);
       on_tick_(now_ns);
     }
-    absl::MutexLock lock(&mu_);
-    if (mu_.AwaitWithTimeout(absl::Condition(&stopping_), absl::Nanoseconds(kTimerPeriodNs))) {
-      return;
-    }
+    obs::MutexLock lock(&mu_);
+    if (!stopping_) wake_.WaitUntil(&mu_, std::chrono::steady_clock::now() + kTimerPeriod);
+    if (stopping_) return;
   }
 }
 

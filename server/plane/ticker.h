@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "server/obs/mutex.h"
 #include "server/plane/pool_map.h"
 
 namespace leaseplane::plane {
@@ -45,7 +45,8 @@ class Ticker {
   const std::function<void(int64_t)> on_tick_;
   std::atomic<int64_t> lag_ns_{0};
   std::atomic<int64_t> beat_at_ns_{0};
-  absl::Mutex mu_;
+  obs::Mutex mu_;
+  obs::Wake wake_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };

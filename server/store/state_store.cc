@@ -164,9 +164,13 @@ absl::StatusOr<std::map<std::string, PoolEpoch>> StateStore::BumpEpochs(
     }
     if (absl::Status s = WriteEpoch(db_.get(), pool_id, row, now_unix_s); !s.ok()) return s;
     const int64_t first_second = is_unknown ? now_unix_s + 1 : now_unix_s;
-    epochs[pool_id] = {
-        static_cast<Epoch>(row.epoch), is_unknown,     row.uid,
-        BaseGeneration(first_second),  row.max_ttl_ns, is_unknown ? first_second : 0};
+    PoolEpoch& epoch = epochs[pool_id];
+    epoch.epoch = static_cast<Epoch>(row.epoch);
+    epoch.is_first = is_first;
+    epoch.pool_uid = row.uid;
+    epoch.base_generation = BaseGeneration(first_second);
+    epoch.max_ttl_ns = row.max_ttl_ns;
+    epoch.usable_from_unix_s = is_unknown ? first_second : 0;
   }
   if (absl::Status status = transaction.Commit(); !status.ok()) return status;
   return epochs;

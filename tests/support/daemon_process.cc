@@ -54,12 +54,11 @@ DaemonProcess::~DaemonProcess() {
 }
 
 void DaemonProcess::Start() {
-  std::vector<std::string> words = {options_.program,
-                                    "--config", folder_ + "/config.yaml",
-                                    "--state-dir", folder_ + "/state",
-                                    "--socket", socket_path(),
-                                    "--listen", grpc_address_,
-                                    "--metrics-listen", metrics_address_};
+  std::vector<std::string> words = {
+      options_.program,   "--config",         folder_ + "/config.yaml",
+      "--state-dir",      folder_ + "/state", "--socket",
+      socket_path(),      "--listen",         grpc_address_,
+      "--metrics-listen", metrics_address_};
   words.insert(words.end(), options_.flags.begin(), options_.flags.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

@@ -14,9 +14,9 @@
 namespace leaseplane::testing {
 
 struct DaemonProcessOptions {
-  std::string program;              // path of leaseplaned
-  std::string config;               // YAML; the paths and addresses are given by flags
-  std::vector<std::string> flags;   // more of them
+  std::string program;             // path of leaseplaned
+  std::string config;              // YAML; the paths and addresses are given by flags
+  std::vector<std::string> flags;  // more of them
 };
 
 class DaemonProcess {

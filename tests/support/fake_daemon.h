@@ -54,7 +54,7 @@ class FakeDaemon {
   std::string target() const { return "unix://" + options_.folder + "/leaseplane.sock"; }
 
   void SetGate(const std::string& pool, shm::Gate gate);
-  void SetServing(bool serves) { serves_ = serves; }      // whether the queue is served
+  void SetServing(bool serves) { serves_ = serves; }  // whether the queue is served
   void SetBeating(bool beats) { beats_ = beats; }
   void RestartWorker();  // forgets the queue, says so to everybody
   void HangUp();         // ends all sessions; the daemon lives on

@@ -95,8 +95,7 @@ void AttachSocket::CloseInChildren() {
 
 bool AttachSocket::Send(const attach::Message& message) const {
   for (;;) {
-    const ssize_t n =
-        ::send(fd_.get(), &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t n = ::send(fd_.get(), &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == static_cast<ssize_t>(sizeof(message))) return true;
     if (n >= 0 || errno != EINTR) return false;
   }

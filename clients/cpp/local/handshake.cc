@@ -21,17 +21,17 @@ Message MakeHello(const SessionConfig& config) {
   hello.magic = attach::kProtocolMagic;
   hello.abi_major = shm::kAbiMajor;
   hello.abi_minor = shm::kAbiMinor;
-  hello.liveness = static_cast<uint32_t>(config.liveness == Liveness::kTree
-                                             ? attach::Liveness::kTree
-                                             : attach::Liveness::kProcess);
+  hello.liveness = static_cast<uint32_t>(
+      config.liveness == Liveness::kTree ? attach::Liveness::kTree : attach::Liveness::kProcess);
   const size_t bytes = std::min(config.client_name.size(), sizeof(hello.client_name) - 1);
   ::memcpy(hello.client_name, config.client_name.data(), bytes);
   return message;
 }
 
 absl::Status Unanswered(const SessionConfig& config, std::string_view what) {
-  return MakeStatus(Reason::kUnreachable, absl::StrCat("the daemon at '", config.attach_path, "' ",
-                                                       absl::string_view(what.data(), what.size())));
+  return MakeStatus(Reason::kUnreachable,
+                    absl::StrCat("the daemon at '", config.attach_path, "' ",
+                                 absl::string_view(what.data(), what.size())));
 }
 
 absl::Status CheckWelcome(Incoming& answer, const SessionConfig& config, Connection& connection) {
@@ -59,8 +59,7 @@ absl::Status CheckWelcome(Incoming& answer, const SessionConfig& config, Connect
 }
 
 absl::Status AttachStatus(shm::AttachError error) {
-  const Reason reason =
-      error == shm::AttachError::kAbi ? Reason::kAbiMismatch : Reason::kInternal;
+  const Reason reason = error == shm::AttachError::kAbi ? Reason::kAbiMismatch : Reason::kInternal;
   return MakeStatus(reason, shm::AttachErrorText(error));
 }
 

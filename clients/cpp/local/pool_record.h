@@ -34,12 +34,12 @@ struct PoolRecord {
   PoolRecord(Session& session, ProcessMark mark, ProcessFlags<RealMemory>& flags, std::string name)
       : pool(session, mark, flags, std::move(name)) {}
 
-  // Maps what came with PoolOpened, unless it is mapped already, and makes a state of it that is not
-  // published yet.
+  // Maps what came with PoolOpened, unless it is mapped already, and makes a state of it that is
+  // not published yet.
   absl::StatusOr<LocalState*> MakeState(const Incoming& opened, const Attached& as);
 
   LocalPool pool;
-  absl::Status closed;        // why it cannot be reached; OK while it can, or may be tried
+  absl::Status closed;         // why it cannot be reached; OK while it can, or may be tried
   bool recovering = false;     // as of the last opening: claims are being taken
   LocalState* next = nullptr;  // made by a re-attachment, not published yet
 

@@ -10,8 +10,8 @@ namespace leaseplane::internal {
 namespace {
 
 RealMemory::U64* MapWipedPage() {
-  void* page = ::mmap(nullptr, shm::kPageBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* page =
+      ::mmap(nullptr, shm::kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   // Without the page a child could release its parent's leases, so there is nothing to go on with.
   if (page == MAP_FAILED || ::madvise(page, shm::kPageBytes, MADV_WIPEONFORK) != 0) ::abort();
   return new (page) RealMemory::U64(0);

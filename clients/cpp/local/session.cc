@@ -106,8 +106,8 @@ bool Session::IsAttachedTo(const PoolRecord& record) const {
 
 absl::StatusOr<LocalPool*> Session::OpenPool(std::string_view name, int64_t deadline_ns) {
   if (name.empty() || name.size() >= attach::kPoolNameBytes) {
-    return MakeStatus(Reason::kInvalidArgument,
-                      absl::StrCat("a pool's name has 1 to ", attach::kPoolNameBytes - 1, " bytes"));
+    return MakeStatus(Reason::kInvalidArgument, absl::StrCat("a pool's name has 1 to ",
+                                                             attach::kPoolNameBytes - 1, " bytes"));
   }
   for (;;) {
     Opening opening;

@@ -132,6 +132,8 @@ class Session {
   void Reattach();
   bool ReattachOnce(uint64_t lost_gen, std::vector<Claimed>& claims);
   bool WaitBeforeRetry(int64_t delay_ns);
+
+  // session_claims.cc
   void CollectClaims(uint64_t lost_gen, std::vector<Claimed>& claims);
   static bool HasLeftBusy(const Claimed& claim);
   bool ReopenPools(uint64_t lost_gen);

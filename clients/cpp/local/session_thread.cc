@@ -42,10 +42,10 @@ void Session::Run() {
 
 // False: the daemon is gone.
 bool Session::PollOnce() {
-  pollfd items[3] = {{socket_fd(), POLLIN, 0}, {lifeline_.get(), 0, 0}, {wake_fd_.get(), POLLIN, 0}};
+  pollfd items[3] = {
+      {socket_fd(), POLLIN, 0}, {lifeline_.get(), 0, 0}, {wake_fd_.get(), POLLIN, 0}};
   const int64_t rest_ns = std::max<int64_t>(next_heartbeat_check_ns_ - BootNowNs(), 0);
-  const int timeout_ms =
-      by_handle_.empty() ? -1 : static_cast<int>(rest_ns / kMillisecondNs) + 1;
+  const int timeout_ms = by_handle_.empty() ? -1 : static_cast<int>(rest_ns / kMillisecondNs) + 1;
   ::poll(items, 3, timeout_ms);
   if ((items[2].revents & POLLIN) != 0) {
     uint64_t count = 0;
@@ -233,9 +233,8 @@ void Session::OnRevokeRequested(const attach::RevokeRequested& request) {
 void Session::OnClaimResult(const attach::ClaimResult& result) {
   if (claims_under_way_ == nullptr) return;
   for (Claimed& claim : *claims_under_way_) {
-    const bool same = claim.declared && claim.slot == result.slot &&
-                      claim.token == result.token && claim.record->next != nullptr &&
-                      claim.record->next->handle == result.pool;
+    const bool same = claim.declared && claim.slot == result.slot && claim.token == result.token &&
+                      claim.record->next != nullptr && claim.record->next->handle == result.pool;
     if (!same) continue;
     claim.answered = true;
     claim.accepted = result.accepted != 0;

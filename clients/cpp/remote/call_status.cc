@@ -68,8 +68,8 @@ Reason ReasonWithoutDetails(grpc::StatusCode code) {
 absl::Status ToStatus(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   const Details details = ParseDetails(status.error_details());
-  const Reason reason = details.reason != Reason::kNone ? details.reason
-                                                        : ReasonWithoutDetails(status.error_code());
+  const Reason reason =
+      details.reason != Reason::kNone ? details.reason : ReasonWithoutDetails(status.error_code());
   std::string text = status.error_message();
   // The daemon's text usually names the fields already.
   if (!details.fields.empty() && text.find(details.fields) == std::string::npos) {

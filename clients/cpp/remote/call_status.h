@@ -15,7 +15,8 @@
 namespace leaseplane::internal {
 
 // Reason from google.rpc.ErrorInfo (domain "leaseplane") in grpc-status-details-bin; without one:
-// kUnreachable for UNAVAILABLE, kOutcomeUnknown for DEADLINE_EXCEEDED and CANCELLED, else kInternal.
+// kUnreachable for UNAVAILABLE, kOutcomeUnknown for DEADLINE_EXCEEDED and CANCELLED, else
+// kInternal.
 absl::Status ToStatus(const grpc::Status& status);
 
 // The call did not reach a decision, so the same request may be sent again.

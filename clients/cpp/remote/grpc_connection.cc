@@ -210,13 +210,13 @@ void GrpcConnection::Abandon(v1::AcquireLeaseRequest request) {
   call->request.clear_max_wait_duration();  // takes up a queued place and gives it up at once
   SetTimeout(call->context, kAbandonTimeoutNs);
   if (!Begin(&call->context, true)) return;
-  leases_->async()->AcquireLease(
-      &call->context, &call->request, &call->response,
-      [self = shared_from_this(), call](const grpc::Status& status) {
-        const v1::Lease& lease = call->response.lease();
-        if (status.ok()) self->SendRelease(lease.name(), lease.fencing_token());
-        self->Finished(&call->context);
-      });
+  leases_->async()->AcquireLease(&call->context, &call->request, &call->response,
+                                 [self = shared_from_this(), call](const grpc::Status& status) {
+                                   const v1::Lease& lease = call->response.lease();
+                                   if (status.ok())
+                                     self->SendRelease(lease.name(), lease.fencing_token());
+                                   self->Finished(&call->context);
+                                 });
 }
 
 void GrpcConnection::StartRenewal(RenewalSchedule::Key key, int64_t timeout_ns) {

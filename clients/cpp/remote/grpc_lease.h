@@ -2,8 +2,9 @@
 //
 // GrpcLease: one lease granted over gRPC, as its holder and the connection see it.
 //
-// Ownership: shared by the holder's Lease (`self_`, until Release or Drop) and, while it is held and
-// renewed, by the connection. Threads: any. StillHeld and RemainingNs read two atomics and a clock.
+// Ownership: shared by the holder's Lease (`self_`, until Release or Drop) and, while it is held
+// and renewed, by the connection. Threads: any. StillHeld and RemainingNs read two atomics and a
+// clock.
 #pragma once
 
 #include <atomic>

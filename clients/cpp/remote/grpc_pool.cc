@@ -55,8 +55,7 @@ absl::StatusOr<RemoteLease*> GrpcPool::Acquire(const AcquireOptions& options) {
   int64_t pause_ns = kRetryMinNs;
   for (;;) {
     const int64_t sent_ns = BootNowNs();
-    const int64_t wait_ns =
-        std::clamp<int64_t>(deadline_ns - sent_ns, 0, kWaitOfOneCallMaxNs);
+    const int64_t wait_ns = std::clamp<int64_t>(deadline_ns - sent_ns, 0, kWaitOfOneCallMaxNs);
     SetNs(wait_ns, request->mutable_max_wait_duration());
     grpc::ClientContext context;
     SetTimeout(context, wait_ns + kCallSlackNs);

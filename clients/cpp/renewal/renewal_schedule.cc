@@ -68,8 +68,7 @@ bool RenewalSchedule::Renewed(Key key, const Times& times, int64_t now_ns) {
   Entry& entry = found->second;
   // An answer that was overtaken by a later one never shortens what is known.
   order_.erase({entry.due_ns, key});
-  entry.times.safe_deadline_ns =
-      std::max(entry.times.safe_deadline_ns, times.safe_deadline_ns);
+  entry.times.safe_deadline_ns = std::max(entry.times.safe_deadline_ns, times.safe_deadline_ns);
   entry.times.renew_interval_ns = times.renew_interval_ns;
   ScheduleRenewal(key, entry, now_ns);
   return true;

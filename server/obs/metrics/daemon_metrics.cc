@@ -180,21 +180,21 @@ DaemonMetrics::DaemonMetrics(std::string version, Source source)
 void DaemonMetrics::CountCall(std::string_view method, std::string_view code) {
   const std::pair<std::string, std::string> key(method, code);
   {
-    absl::ReaderMutexLock lock(&mu_);
+    ReaderLock lock(&mu_);
     auto it = calls_.find(key);
     if (it != calls_.end()) {
       it->second.fetch_add(1, std::memory_order_relaxed);
       return;
     }
   }
-  absl::MutexLock lock(&mu_);
+  WriterLock lock(&mu_);
   calls_[key].fetch_add(1, std::memory_order_relaxed);
 }
 
 void DaemonMetrics::CollectCalls(std::vector<MetricFamily>& out) const {
   MetricFamily& calls = Add(out, "leaseplane_grpc_requests_total",
                             "Answered gRPC calls by method and code.", MetricType::Counter);
-  absl::ReaderMutexLock lock(&mu_);
+  ReaderLock lock(&mu_);
   for (const auto& [key, count] : calls_) {
     AddValue(calls, {{"method", key.first}, {"code", key.second}},
              count.load(std::memory_order_relaxed));

@@ -21,8 +21,8 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "server/obs/metrics/figures.h"
+#include "server/obs/mutex.h"
 
 namespace leaseplane::obs {
 
@@ -42,7 +42,7 @@ class DaemonMetrics final : public prometheus::Collectable {
 
   const std::string version_;
   const Source source_;
-  mutable absl::Mutex mu_;
+  mutable SharedMutex mu_;
   std::map<std::pair<std::string, std::string>, std::atomic<uint64_t>, std::less<>> calls_
       ABSL_GUARDED_BY(mu_);
 };

@@ -2,9 +2,8 @@
 //
 // Client: a connection to one daemon, the authority of its pools. Start here:
 //
-//   auto client = leaseplane::Client::Connect();              // or "unix:///run/...", "dns:///h:7070"
-//   if (!client.ok()) return client.status();
-//   auto pool = client->OpenPool("gpu");
+//   auto client = leaseplane::Client::Connect();              // or "unix:///run/...",
+//   "dns:///h:7070" if (!client.ok()) return client.status(); auto pool = client->OpenPool("gpu");
 //   if (leaseplane::Lease lease = pool->TryAcquire()) Work(lease.slot(), lease.token());
 //
 // Two libraries offer it. leaseplane::local knows shared memory only and links no gRPC;
@@ -13,7 +12,8 @@
 // Targets:
 //   ""                        the environment variable LEASEPLANE_SERVER, else
 //                             unix:///run/leaseplane/leaseplane.sock
-//   unix:PATH, unix:///PATH   the daemon's Unix socket. Shared memory if the attach is allowed, else
+//   unix:PATH, unix:///PATH   the daemon's Unix socket. Shared memory if the attach is allowed,
+//   else
 //                             gRPC on the same socket
 //   dns:HOST:PORT, ipv4:..., ipv6:..., HOST:PORT
 //                             gRPC; shared memory if the daemon of this host turns out to be the
@@ -26,9 +26,9 @@
 // Errors: absl::Status with a Reason (leaseplane/status.h).
 // fork(): in the child, everything made before says kOtherProcess, holds nothing and releases
 // nothing; connect anew there. exec(): ends a kProcess session.
-// Restarts: a restart of the daemon's worker is not noticed on the local path. When the whole daemon
-// is replaced, the library attaches to the new one by itself and claims the leases that are held;
-// those that it does not get back are reported by on_lost.
+// Restarts: a restart of the daemon's worker is not noticed on the local path. When the whole
+// daemon is replaced, the library attaches to the new one by itself and claims the leases that are
+// held; those that it does not get back are reported by on_lost.
 #pragma once
 
 #include <memory>

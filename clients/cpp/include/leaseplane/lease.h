@@ -6,15 +6,15 @@
 // only the fencing token decides, checked at what the slot guards: no library can take back a write
 // that is already on its way. Hand token() along, and let the guarded resource refuse smaller ones.
 //
-// Ownership: move-only; whoever has it, holds the slot. It keeps no client alive: when the last copy
-// of the Client and of its Pools is gone, leases that are left have ended (still_held() is false),
-// and may be destroyed at any later time. resource() and pool() are valid while the lease lives.
-// Threads: as a plain value: reading members may run concurrently, changing ones may not. A lease
-// may be moved to and released by another thread than the one that acquired it.
-// Errors: Release() returns a status; the destructor swallows it.
-// Cost: 32 bytes, no heap, on the local path. Local release: one compare-and-swap, and a system call
-// only if somebody sleeps waiting for a slot. still_held() and remaining() never block.
-// Not promised: that a lease which is still_held() now is so one instant later.
+// Ownership: move-only; whoever has it, holds the slot. It keeps no client alive: when the last
+// copy of the Client and of its Pools is gone, leases that are left have ended (still_held() is
+// false), and may be destroyed at any later time. resource() and pool() are valid while the lease
+// lives. Threads: as a plain value: reading members may run concurrently, changing ones may not. A
+// lease may be moved to and released by another thread than the one that acquired it. Errors:
+// Release() returns a status; the destructor swallows it. Cost: 32 bytes, no heap, on the local
+// path. Local release: one compare-and-swap, and a system call only if somebody sleeps waiting for
+// a slot. still_held() and remaining() never block. Not promised: that a lease which is
+// still_held() now is so one instant later.
 #pragma once
 
 #include <string>
@@ -108,9 +108,9 @@ class [[nodiscard]] Lease {
     }
   }
 
-  internal::LocalPool* local_ = nullptr;    // lives as long as the process
+  internal::LocalPool* local_ = nullptr;     // lives as long as the process
   internal::RemoteLease* remote_ = nullptr;  // one reference is ours
-  FencingToken token_ = 0;                  // 0: empty
+  FencingToken token_ = 0;                   // 0: empty
   SlotIndex slot_ = 0;
 };
 static_assert(sizeof(Lease) <= 32);

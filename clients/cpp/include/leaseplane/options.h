@@ -52,8 +52,8 @@ struct ClientOptions {
   // LEASEPLANE_SERVER_UID, if there is one.
   std::optional<uint32_t> server_uid = {};
 
-  // For targets that are not `unix:`. Where a daemon of this host would listen; it is used only if it
-  // is the same one as the target's. Empty: /run/leaseplane/leaseplane.sock.
+  // For targets that are not `unix:`. Where a daemon of this host would listen; it is used only if
+  // it is the same one as the target's. Empty: /run/leaseplane/leaseplane.sock.
   std::string local_socket = {};
 
   // Remote leases: asked for when Acquire says nothing. Zero: the pool's default. 1 s .. 24 h.

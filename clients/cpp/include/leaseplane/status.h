@@ -44,14 +44,14 @@ enum class Reason {
   kUnimplemented,       // UNIMPLEMENTED
 
   // -- said by this library
-  kUnreachable,       // UNAVAILABLE          no daemon answers at the target
-  kOutcomeUnknown,    // DEADLINE_EXCEEDED    the call ran out of time; it may have been carried out
-  kNoLocalPath,       // FAILED_PRECONDITION  require_local was asked for and cannot be had
-  kNoRemotePath,      // FAILED_PRECONDITION  only gRPC would do, and this program has it not linked
-  kUntrustedServer,   // PERMISSION_DENIED    the daemon's uid is not an accepted one
-  kAbiMismatch,       // FAILED_PRECONDITION  the daemon's shared memory has another version
-  kOtherProcess,      // FAILED_PRECONDITION  made before fork(), used in the child
-  kSessionEnded,      // UNAVAILABLE          the session with the daemon is over or being renewed
+  kUnreachable,      // UNAVAILABLE          no daemon answers at the target
+  kOutcomeUnknown,   // DEADLINE_EXCEEDED    the call ran out of time; it may have been carried out
+  kNoLocalPath,      // FAILED_PRECONDITION  require_local was asked for and cannot be had
+  kNoRemotePath,     // FAILED_PRECONDITION  only gRPC would do, and this program has it not linked
+  kUntrustedServer,  // PERMISSION_DENIED    the daemon's uid is not an accepted one
+  kAbiMismatch,      // FAILED_PRECONDITION  the daemon's shared memory has another version
+  kOtherProcess,     // FAILED_PRECONDITION  made before fork(), used in the child
+  kSessionEnded,     // UNAVAILABLE          the session with the daemon is over or being renewed
 };
 
 // The reason carried by `status`; kNone for OK and for statuses of other origin.

@@ -52,9 +52,9 @@ TEST(CallStatusTest, WithoutDetailsTheCodeDecides) {
 }
 
 TEST(CallStatusTest, ForeignDomainsAndDamagedDetailsAreIgnored) {
-  EXPECT_EQ(ReasonOf(ToStatus(
-                WithReason(grpc::StatusCode::UNAVAILABLE, "DRAINING", "example.org"))),
-            Reason::kUnreachable);
+  EXPECT_EQ(
+      ReasonOf(ToStatus(WithReason(grpc::StatusCode::UNAVAILABLE, "DRAINING", "example.org"))),
+      Reason::kUnreachable);
   EXPECT_EQ(ReasonOf(ToStatus(grpc::Status(grpc::StatusCode::INTERNAL, "", "\xff\xff\x01"))),
             Reason::kInternal);
 }

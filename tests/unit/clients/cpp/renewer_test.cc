@@ -36,9 +36,7 @@ class FakePort final : public RenewalPort {
     lost_.emplace_back(key, reason);
   }
 
-  static Renewer::Times Soon() {
-    return {BootNowNs() + 300 * kMillisecondNs, 20 * kMillisecondNs};
-  }
+  static Renewer::Times Soon() { return {BootNowNs() + 300 * kMillisecondNs, 20 * kMillisecondNs}; }
   void AnswerWith(Answer answer) {
     const std::lock_guard<std::mutex> lock(mu_);
     answer_ = answer;

@@ -23,6 +23,7 @@
 #include "core/shm/segment.h"
 #include "server/attach/attach_server.h"
 #include "server/keeper/listener.h"
+#include "server/obs/mutex.h"
 
 namespace leaseplane::attach {
 
@@ -41,26 +42,26 @@ class TestVault : public keeper::Vault {
   absl::Status AddPool(const keeper::PoolOffer&) override { return absl::OkStatus(); }
   absl::Status DropPool(uint32_t) override { return absl::OkStatus(); }
   absl::Status AddSession(SessionIndex index, int connection, int pidfd) override {
-    absl::MutexLock lock(&mu);
+    obs::MutexLock lock(&mu);
     if (refuse) return absl::InternalError("told to refuse");
     held[index].connection.reset(dup(connection));
     held[index].pidfd.reset(pidfd < 0 ? -1 : dup(pidfd));
     return absl::OkStatus();
   }
   absl::Status DropConnection(SessionIndex index) override {
-    absl::MutexLock lock(&mu);
+    obs::MutexLock lock(&mu);
     held[index].connection.reset();
     return absl::OkStatus();
   }
   absl::Status DropSession(SessionIndex index) override {
-    absl::MutexLock lock(&mu);
+    obs::MutexLock lock(&mu);
     held[index] = {};
     ++dropped;
     return absl::OkStatus();
   }
   // What a worker forked now would find.
   std::vector<keeper::HeldSession> Copy() {
-    absl::MutexLock lock(&mu);
+    obs::MutexLock lock(&mu);
     std::vector<keeper::HeldSession> copy(kOwnerCount);
     for (SessionIndex i = 0; i < kOwnerCount; ++i) {
       if (held[i].connection) copy[i].connection.reset(dup(held[i].connection.get()));
@@ -69,7 +70,7 @@ class TestVault : public keeper::Vault {
     return copy;
   }
 
-  absl::Mutex mu;
+  obs::Mutex mu;
   bool refuse = false;
   int dropped = 0;
   std::vector<keeper::HeldSession> held = std::vector<keeper::HeldSession>(kOwnerCount);
@@ -92,26 +93,26 @@ class TestHandler : public SessionHandler {
     if (message.kind != Kind::kEnqueue && message.kind != Kind::kAuditAnswer) {
       return Verdict::kRubbish;
     }
-    absl::MutexLock lock(&mu);
+    obs::MutexLock lock(&mu);
     messages.push_back({session, message});
     return Verdict::kDone;
   }
   void SessionsEnded(std::span<const SessionIndex> sessions) override {
-    absl::MutexLock lock(&mu);
+    obs::MutexLock lock(&mu);
     batches.push_back({sessions.begin(), sessions.end()});
     for (SessionIndex s : sessions) ended.insert(s);
   }
   bool HasEnded(SessionIndex session) {
-    absl::MutexLock lock(&mu);
+    obs::MutexLock lock(&mu);
     return ended.contains(session);
   }
   size_t message_count() {
-    absl::MutexLock lock(&mu);
+    obs::MutexLock lock(&mu);
     return messages.size();
   }
 
   UniqueFd segment = *shm::CreateSegment("data", 4096);
-  absl::Mutex mu;
+  obs::Mutex mu;
   std::vector<std::pair<SessionIndex, Message>> messages;
   std::vector<std::vector<SessionIndex>> batches;
   std::multiset<SessionIndex> ended;

@@ -315,7 +315,7 @@ TEST_F(AttachTest, ManyDeathsShareSweeps) {
   }
   clients.clear();
   EXPECT_TRUE(WaitUntil([&] { return server_->session_count() == 0; }));
-  absl::MutexLock lock(&handler_.mu);
+  obs::MutexLock lock(&handler_.mu);
   EXPECT_EQ(handler_.ended.size(), 100u);
 }
 

@@ -62,7 +62,7 @@ TEST_F(AttachTest, ProcessThatDiedWhileNoWorkerRanIsEndedByTheNext) {
   StartServer();
   EXPECT_TRUE(WaitUntil([&] { return server_->session_count() == 0; }));
   EXPECT_TRUE(WaitUntil([&] {
-    absl::MutexLock lock(&vault_.mu);
+    obs::MutexLock lock(&vault_.mu);
     return vault_.dropped == 1;
   })) << "and the index is free again";
 }

@@ -21,6 +21,7 @@
 #include "core/pool/mapped_words.h"
 #include "server/keeper/holdings.h"
 #include "server/keeper/listener.h"
+#include "server/obs/mutex.h"
 #include "server/plane/daemon_plane.h"
 #include "server/store/state_dir.h"
 #include "tests/unit/server/attach/attach_fixture.h"
@@ -107,12 +108,12 @@ class TestKeeper final : public keeper::Vault {
     return Apply(std::move(r));
   }
   absl::Status Apply(keeper::Received received) {
-    absl::MutexLock lock(&mu_);
+    obs::MutexLock lock(&mu_);
     const int error = kept_.Apply(std::move(received));
     return error == 0 ? absl::OkStatus() : absl::ErrnoToStatus(error, "refused");
   }
 
-  absl::Mutex mu_;
+  obs::Mutex mu_;
   keeper::Holdings kept_;
 };
 

@@ -86,8 +86,7 @@ class LocalPool {
   bool StillHeld(SlotIndex slot, FencingToken token) const noexcept {
     if (!mark_.IsCurrent()) return false;
     const LocalState& s = *state();
-    return IsClaimed(s, slot, token) &&
-           leaseplane::StillHeld(s.attachment, flags_, slot, token);
+    return IsClaimed(s, slot, token) && leaseplane::StillHeld(s.attachment, flags_, slot, token);
   }
 
   std::string_view Resource(SlotIndex slot) const noexcept;
@@ -103,7 +102,8 @@ class LocalPool {
 
  private:
   static ThreadRecord<RealMemory>& RecordOf(Claims<RealMemory>& claims) {
-    if (thread_cache.claims == &claims) [[likely]] return *thread_cache.record;
+    if (thread_cache.claims == &claims) [[likely]]
+      return *thread_cache.record;
     return BorrowRecord(claims);
   }
   static ThreadRecord<RealMemory>& BorrowRecord(Claims<RealMemory>& claims);
