@@ -56,8 +56,8 @@ function(leaseplane_install_package)
   leaseplane_install_pkgconfig("${exported}")
 endfunction()
 
-# leaseplane-local.pc for the local library and leaseplane.pc for the whole client, with the archives
-# in link order.
+# leaseplane-local.pc for the local library and leaseplane.pc for the whole client, with the
+# archives in link order.
 function(leaseplane_install_pkgconfig exported)
   foreach(name local client)
     if(NOT name IN_LIST exported)

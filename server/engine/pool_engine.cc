@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/engine/pool_engine.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace leaseplane::engine {

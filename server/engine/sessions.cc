@@ -97,7 +97,7 @@ void PoolEngine::AuditAnswer(Instant now, SessionIndex session, SlotIndex slot, 
     return;
   }
   const auto lost = audits_.Answer(slot, session, gen_held, question, now.boot_ns);
-  if (!lost || locals_.IsSent(session, slot, *lost)) return;
+  if (!lost) return;
   const FencingToken token = MakeToken(authority_.epoch(), *lost);
   if (!EndLocalLease(now, session, slot, token, /*abrupt=*/false, actions)) return;
   ++stats_.recovered_local;

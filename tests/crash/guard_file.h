@@ -39,18 +39,17 @@ class GuardFile {
     words_[1].fetch_add(1);
     uint64_t nobody = 0;
     if (!Inside(slot).compare_exchange_strong(nobody, who)) {
-      Violation("slot %u token %lld: %llu is still inside", slot, token, nobody);
+      Violation("still inside is", slot, token, nobody);
     }
     const uint64_t last = LastToken(slot).exchange(static_cast<uint64_t>(token));
     if (static_cast<uint64_t>(token) <= last) {
-      Violation("slot %u token %lld is not above %llu", slot, token, last);
+      Violation("token is not above", slot, token, last);
     }
   }
   void Leave(uint32_t slot, uint64_t who) {
     uint64_t expected = who;
     if (!Inside(slot).compare_exchange_strong(expected, 0)) {
-      Violation("slot %u, leaving with %lld: the cell has %llu", slot,
-                static_cast<long long>(who), expected);
+      Violation("leaving, but the cell has", slot, static_cast<int64_t>(who), expected);
     }
   }
   void CountOperation(int who) { words_[2 + who].fetch_add(1, std::memory_order_relaxed); }
@@ -58,11 +57,10 @@ class GuardFile {
  private:
   std::atomic<uint64_t>& Inside(uint32_t slot) { return words_[kHeaderWords + 2 * slot]; }
   std::atomic<uint64_t>& LastToken(uint32_t slot) { return words_[kHeaderWords + 2 * slot + 1]; }
-  void Violation(const char* format, uint32_t slot, long long value, uint64_t other) {
+  void Violation(const char* what, uint32_t slot, int64_t value, uint64_t other) {
     words_[0].fetch_add(1);
-    std::fprintf(stderr, "VIOLATION: ");
-    std::fprintf(stderr, format, slot, value, static_cast<unsigned long long>(other));  // NOLINT
-    std::fprintf(stderr, "\n");
+    std::fprintf(stderr, "VIOLATION: slot %u, %lld: %s %llu\n", slot, static_cast<long long>(value),
+                 what, static_cast<unsigned long long>(other));
   }
   [[noreturn]] static void Die(const std::string& path) {
     std::perror(path.c_str());

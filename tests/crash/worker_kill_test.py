@@ -34,22 +34,26 @@ class RemoteHolder(threading.Thread):
 
     def __init__(self, daemon, guard, index):
         super().__init__()
-        self.stub = daemon.leases(unix=index % 2 == 0)
-        self.guard, self.index = guard, index
+        self.daemon, self.guard, self.index = daemon, guard, index
+        self.connect()
         self.rng = random.Random(SEED + index)
         self.done = threading.Event()
         self.leases, self.faults = 0, []
 
-    def call(self, method, request):
-        """Repeats what failed because the worker was away; None once told to stop."""
+    def connect(self):
+        # A new channel: an old one would wait for seconds before it tries the address again.
+        self.stub = self.daemon.leases(unix=self.index % 2 == 0)
+
+    def call(self, name, request):
+        """The answer, or the error that is one; repeats what failed because no worker was there."""
         while True:
             try:
-                return method(request, timeout=5)
+                return getattr(self.stub, name)(request, timeout=5)
             except grpc.RpcError as error:
-                if error.code() in RETRIED:
-                    time.sleep(0.005)
-                    continue
-                return error
+                if error.code() not in RETRIED:
+                    return error
+            time.sleep(0.005)
+            self.connect()
 
     def fault(self, text):
         if text:
@@ -57,7 +61,7 @@ class RemoteHolder(threading.Thread):
 
     def run(self):
         while not self.done.is_set():
-            got = self.call(self.stub.AcquireLease, pb.AcquireLeaseRequest(
+            got = self.call("AcquireLease", pb.AcquireLeaseRequest(
                 parent="pools/p", ttl=duration_pb2.Duration(seconds=60),
                 max_wait_duration=duration_pb2.Duration(seconds=2),
                 request_id=str(uuid.UUID(int=self.rng.getrandbits(128), version=4))))
@@ -70,14 +74,14 @@ class RemoteHolder(threading.Thread):
             self.leases += 1
             self.fault(self.guard.enter(lease.slot_index, lease.fencing_token, who))
             time.sleep(self.rng.random() * 0.02)
-            renewed = self.call(self.stub.RenewLease, pb.RenewLeaseRequest(
+            renewed = self.call("RenewLease", pb.RenewLeaseRequest(
                 name=lease.name, fencing_token=lease.fencing_token))
             if isinstance(renewed, grpc.RpcError):
                 self.fault(f"renew of {lease.name}: {testbed.reason_of(renewed)}")
             elif renewed.lease.slot_index != lease.slot_index:
                 self.fault(f"{lease.name} moved from {lease.slot_index} to {renewed.lease.slot_index}")
             self.fault(self.guard.leave(lease.slot_index, who))
-            released = self.call(self.stub.ReleaseLease, pb.ReleaseLeaseRequest(
+            released = self.call("ReleaseLease", pb.ReleaseLeaseRequest(
                 name=lease.name, fencing_token=lease.fencing_token))
             if isinstance(released, grpc.RpcError):
                 self.fault(f"release of {lease.name}: {testbed.reason_of(released)}")
@@ -137,7 +141,6 @@ class WorkerKill(unittest.TestCase):
         """(kills during which local operations went on, seconds until a worker was back)"""
         went_on, away_s = 0, []
         operations = lambda: sum(guard.operations(i) for i in range(LOCAL_PROCESSES))
-        probe = daemon.leases(unix=True)
         for _ in range(KILLS):
             time.sleep(rng.random() * 0.06)
             old = daemon.kill_worker()
@@ -147,7 +150,8 @@ class WorkerKill(unittest.TestCase):
                 if daemon.worker_pid() in (None, old):
                     return False
                 try:
-                    return probe.GetServerInfo(pb.GetServerInfoRequest(), timeout=5)
+                    return daemon.leases(unix=True).GetServerInfo(
+                        pb.GetServerInfoRequest(), timeout=5)
                 except grpc.RpcError:
                     return False
 

@@ -16,6 +16,7 @@ MAY_INCLUDE = {
     "core/pool": ["core/base", "core/shm"],
     "core/attach": ["core/base"],
     "server/obs": CORE,
+    "server/obs/metrics": CORE + ENGINE + ["server/obs"],
     "server/engine": CORE,
     "server/config": CORE + ENGINE,
     "server/ledger": CORE + ENGINE + ["server/obs"],

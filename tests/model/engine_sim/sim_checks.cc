@@ -115,10 +115,37 @@ void SimWorld::CheckNobodyWaitsBesideAFreeSlot() {
   }
 }
 
+// Processes that answer audits lose no slot, whatever they lost track of and whatever grants were
+// dropped by a dying worker: what they do not know of is taken back.
+void SimWorld::CheckLeaksAreFound() {
+  for (int i = 0; i < 40; ++i) {
+    PassTime(500 * kMillisecond, true);
+    for (const auto& [session, process] : std::map<SessionIndex, Process>(processes_)) {
+      if (processes_.count(session) == 0) continue;
+      ReadInbox(session);
+      CarryOut();
+    }
+    SeeDseq();
+    CarryOut();
+  }
+  for (SlotIndex slot = 0; slot < options_.capacity; ++slot) {
+    const SlotWord word = pool_->Word(slot);
+    const SessionIndex session = OwnerOf(word);
+    if (StateOf(word) != SlotState::kBusy || processes_.count(session) == 0) continue;
+    const auto& held = processes_[session].held;
+    const auto lease = held.find(slot);
+    const bool is_known = lease != held.end() && lease->second == GenerationOfWord(word);
+    if (!is_known && processes_[session].inbox.empty()) {
+      Fail("slot " + std::to_string(slot) + " leaks: its session does not know it");
+    }
+  }
+}
+
 // Everybody leaves, time passes: no slot may be lost, no ticket unanswered, the gate open.
 void SimWorld::CheckQuietEnd() {
   was_killed_ = false;
   ledger_.writes_until_kill = -1;
+  CheckLeaksAreFound();
   Note("everybody leaves");
   for (const SlotIndex slot : std::set<SlotIndex>(locked_)) {
     engine_->UnlockSlot(now_, slot, actions_);

@@ -99,6 +99,9 @@ void SimWorld::PassTime(int64_t ns, bool ticking) {
     if (engine_->NextDeadlineNs() <= now_.boot_ns) Fail("the timer left something due");
     CarryOut();
   } while (now_.boot_ns < end_ns);
+  for (const auto& [ticket, ends_ns] : calls_) {
+    if (ends_ns <= now_.boot_ns) Fail("a call waits longer than it may");
+  }
 }
 
 void SimWorld::RemoteAcquire() {
@@ -110,7 +113,7 @@ void SimWorld::RemoteAcquire() {
   if (!OneIn(3)) request.max_wait_ns = static_cast<int64_t>(1 + Random(3 * kSecond));
   if (OneIn(4)) request.ttl_ns = static_cast<int64_t>(1 + Random(8)) * kSecond;
   const int64_t received_ns = now_.boot_ns - static_cast<int64_t>(Random(kMillisecond));
-  const uint64_t id = request.request_id.lo;
+  const int64_t ends_ns = received_ns + request.max_wait_ns;
   AcquireAnswer answer = engine_->Acquire(now_, received_ns, std::move(request), actions_);
   if (const auto* granted = std::get_if<Granted>(&answer)) {
     Note("  slot " + std::to_string(granted->grant.lease.slot) + " token " +
@@ -123,7 +126,7 @@ void SimWorld::RemoteAcquire() {
       Heard(granted->grant, received_ns);
     }
   } else if (const auto* queued = std::get_if<Queued>(&answer)) {
-    calls_[queued->ticket] = id;
+    calls_[queued->ticket] = ends_ns;
   }
 }
 

@@ -123,6 +123,7 @@ class SimWorld {
   void CheckCounts();
   size_t PresentWaiters() const;
   void CheckNobodyWaitsBesideAFreeSlot();
+  void CheckLeaksAreFound();
   void CheckQuietEnd();
   [[noreturn]] void Fail(const std::string& what) const;
   void Note(std::string line);
@@ -148,8 +149,8 @@ class SimWorld {
   uint32_t dseq_seen_ = 0;
   bool was_killed_ = false;  // in this step: what it would have told nobody was told
 
-  std::map<uint64_t, uint64_t> calls_;  // open tickets -> request id, 0 none
-  std::vector<RemoteLease> leases_;     // known to callers, some of them over
+  std::map<uint64_t, int64_t> calls_;  // open tickets -> when the wait ends
+  std::vector<RemoteLease> leases_;    // known to callers, some of them over
   std::map<SessionIndex, Process> processes_;
   std::set<SessionIndex> dying_;  // session word revoked, engine not told yet
   std::map<SlotIndex, Believer> believers_;

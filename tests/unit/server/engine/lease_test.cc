@@ -283,6 +283,17 @@ TEST_F(LeaseTest, AShorterGraceEndsAPendingRevocationEarlierAndRenewalsDoNotMove
   EXPECT_EQ(actions_.lease_ended[0].reason, Reason::kLeaseRevoked);
 }
 
+TEST_F(LeaseTest, ThePendingRevocationOfAReleasedLeaseDoesNotHurtTheNextHolder) {
+  options_.capacity = 1;
+  Start();
+  const Grant first = MustAcquire();
+  engine_->Revoke(now_, first.lease.id, 5 * kSecond, actions_);
+  Release(first);
+  MustAcquire();
+  Pass(6 * kSecond);
+  EXPECT_EQ(ledger_.leases.size(), 1u);
+}
+
 TEST_F(LeaseTest, WhenTheDaemonItselfWasAwayLeasesGetThatTimeBack) {
   Start();
   const Grant long_gap = MustAcquire();

@@ -144,6 +144,20 @@ TEST_F(RecoveryTest, AnAdoptedClosedGateOpensByItselfIfNobodyComes) {
   EXPECT_EQ(gate(), shm::Gate::kOpen);
 }
 
+TEST_F(RecoveryTest, APlaceTakenUpAtAFreeSlotIsServedThoughTheGateNeedNotMove) {
+  options_.fairness = Fairness::kFifo;
+  options_.capacity = 1;
+  Start();
+  const SlotGrant held = MustLocalAcquire(kAlice);
+  MustQueue();
+  ASSERT_EQ(gate(), shm::Gate::kClosed);
+  RestartAdopting(/*end_recovery=*/false);
+  engine_->CancelCall(now_, MustQueue(Request(kHour, 1)), actions_);
+  LocalRelease(kAlice, held);
+  ASSERT_EQ(gate(), shm::Gate::kClosed);
+  MustAcquire(Request(kHour, 1));
+}
+
 TEST_F(RecoveryTest, ALeaseWhoseWordWasOverwrittenWhileTheWorkerWasAwayIsPutBack) {
   Start();
   const Grant grant = MustAcquire();
