@@ -35,6 +35,7 @@ int Pools(const Invocation& invocation) {
                {"LOCAL", Align::kRight},
                {"LOCKED", Align::kRight},
                {"COOLING", Align::kRight},
+               {"QUARANTINED", Align::kRight},
                {"WAITING", Align::kRight},
                {"FAIRNESS"},
                {"TTL", Align::kRight}});
@@ -43,8 +44,8 @@ int Pools(const Invocation& invocation) {
     table.AddRow({ShortName(pool.name()), EnumCell(v1::Pool::State_Name(pool.state()), "STATE_"),
                   absl::StrCat(pool.capacity()), absl::StrCat(counts.free_count()),
                   absl::StrCat(counts.busy_count()), absl::StrCat(counts.local_busy_count()),
-                  absl::StrCat(counts.locked_count()),
-                  absl::StrCat(counts.cooling_count() + counts.quarantined_count()),
+                  absl::StrCat(counts.locked_count()), absl::StrCat(counts.cooling_count()),
+                  absl::StrCat(counts.quarantined_count()),
                   absl::StrCat(counts.waiter_count() + counts.local_sleeper_count()),
                   EnumCell(v1::Pool::Fairness_Name(pool.fairness()), "FAIRNESS_"),
                   DurationCell(pool.has_default_ttl(), pool.default_ttl())});

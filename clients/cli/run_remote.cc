@@ -26,12 +26,15 @@ namespace {
 // The guard is gone without a word, and nobody renews: nothing of COMMAND may go on.
 int StopLeftovers(const std::vector<pid_t>& not_ours) {
   std::fprintf(stderr, "leasectl: the guard was killed; COMMAND is stopped\n");
-  do {
+  while (true) {
     SignalDescendants(::getpid(), not_ours, SIGKILL);
     while (::waitpid(-1, nullptr, WNOHANG) > 0) {
     }
+    if (Descendants(::getpid(), not_ours).empty()) break;
     absl::SleepFor(absl::Milliseconds(10));
-  } while (!Descendants(::getpid(), not_ours).empty());
+  }
+  while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+  }
   return kExitRunFailed;
 }
 

@@ -10,12 +10,15 @@ function(leaseplane_add_python_test)
     set(arg_TIMEOUT 300)
   endif()
   add_test(NAME ${arg_NAME} COMMAND ${Python3_EXECUTABLE} -B ${arg_SCRIPT} -v)
+  set(folder_of_stubs ${PROJECT_BINARY_DIR}/tests/integration/python/stubs)
+  set(environment
+      LEASEPLANE_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}
+      PYTHONPATH=${folder_of_stubs}:${PROJECT_SOURCE_DIR}/tests/integration/python
+      ${arg_ENV})
   set_tests_properties(
     ${arg_NAME}
     PROPERTIES
       LABELS "${arg_LABEL};grpc"
       TIMEOUT ${arg_TIMEOUT}
-      ENVIRONMENT
-      "LEASEPLANE_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};PYTHONPATH=${PROJECT_BINARY_DIR}/tests/integration/python/stubs:${PROJECT_SOURCE_DIR}/tests/integration/python;${arg_ENV}"
-  )
+      ENVIRONMENT "${environment}")
 endfunction()

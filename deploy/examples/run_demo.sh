@@ -11,5 +11,5 @@ if [ -z "${LEASEPLANE_BUILD_DIR:-}" ]; then
   echo "run_demo.sh: LEASEPLANE_BUILD_DIR is not set; ./dev run sets it" >&2
   exit 64
 fi
-exec /usr/bin/python3 "$here/demo/demo.py" --programs "$LEASEPLANE_BUILD_DIR/bin" \
+exec /usr/bin/python3 -B "$here/demo/demo.py" --programs "$LEASEPLANE_BUILD_DIR/bin" \
   --config "$here/pools.yaml" --sources "$here/../.." "$@"

@@ -2,6 +2,7 @@
 """A local holder is killed; its slot is back within a second, and the waiter gets it."""
 
 import os
+import select
 import signal
 import subprocess
 import time
@@ -21,26 +22,25 @@ class LocalHolderKill(unittest.TestCase):
         back_s, last_token = [], 0
         with testbed.Daemon(pools=("one=1",)) as daemon:
             holder = self.start(daemon)
-            for _ in range(KILLS):
+            for kill in range(KILLS):
                 slot, token = map(int, holder.stdout.readline().split())
                 self.assertGreater(token, last_token)
                 last_token = token
                 waiter = self.start(daemon)
-                if _ % 2:
+                if kill % 2:
                     time.sleep(0.01)  # both a waiter that sleeps and one that just comes
                 killed_at = time.monotonic()
                 os.kill(holder.pid, signal.SIGKILL)
                 holder.wait()
                 holder.stdout.close()
-                import select
                 self.assertTrue(select.select([waiter.stdout], [], [], testbed.WATCHDOG_S)[0])
-                if _ % 2:
+                if kill % 2:
                     back_s.append(time.monotonic() - killed_at)
                 holder = waiter
             holder.kill()
             holder.wait()
             holder.stdout.close()
-            recovered = daemon.metrics()["leaseplane_session_recovered_slots_total" + '{pool="one"}']
+            recovered = daemon.metrics()['leaseplane_session_recovered_slots_total{pool="one"}']
         back_s.sort()
         print(f"kills {KILLS}: slot with the sleeping waiter after p50 "
               f"{back_s[len(back_s) // 2] * 1e3:.1f} ms, p99 "

@@ -79,7 +79,7 @@ class RemoteHolder(threading.Thread):
             if isinstance(renewed, grpc.RpcError):
                 self.fault(f"renew of {lease.name}: {testbed.reason_of(renewed)}")
             elif renewed.lease.slot_index != lease.slot_index:
-                self.fault(f"{lease.name} moved from {lease.slot_index} to {renewed.lease.slot_index}")
+                self.fault(f"{lease.name} moved to slot {renewed.lease.slot_index}")
             self.fault(self.guard.leave(lease.slot_index, who))
             released = self.call("ReleaseLease", pb.ReleaseLeaseRequest(
                 name=lease.name, fencing_token=lease.fencing_token))

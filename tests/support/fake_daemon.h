@@ -59,6 +59,7 @@ class FakeDaemon {
   void RestartWorker();  // forgets the queue, says so to everybody
   void HangUp();         // ends all sessions; the daemon lives on
   void SayDraining();
+  void KillKeeper();     // the lifeline ends; the worker goes on for a while
   void EndRecovery();
 
   // What the session that holds the slot answers; 0 is "none".

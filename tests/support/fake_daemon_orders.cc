@@ -58,6 +58,11 @@ void FakeDaemon::HangUp() {
   for (const auto& peer : peers_) ::shutdown(peer->fd.get(), SHUT_RDWR);
 }
 
+void FakeDaemon::KillKeeper() {
+  const std::lock_guard<std::mutex> lock(mu_);
+  lifeline_write_.reset();
+}
+
 void FakeDaemon::SayDraining() {
   const std::lock_guard<std::mutex> lock(mu_);
   for (const auto& peer : peers_) Send(*peer, Make(Kind::kDraining));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clients/cpp/local/handshake.h"
 
+#include <poll.h>
 #include <string.h>
 
 #include <algorithm>
@@ -58,6 +59,11 @@ absl::Status CheckWelcome(Incoming& answer, const SessionConfig& config, Connect
   return absl::OkStatus();
 }
 
+bool HasHungUp(int lifeline) {
+  pollfd item{lifeline, 0, 0};
+  return ::poll(&item, 1, 0) > 0;
+}
+
 absl::Status AttachStatus(shm::AttachError error) {
   const Reason reason = error == shm::AttachError::kAbi ? Reason::kAbiMismatch : Reason::kInternal;
   return MakeStatus(reason, shm::AttachErrorText(error));
@@ -77,6 +83,8 @@ absl::StatusOr<Connection> GreetDaemon(const SessionConfig& config, int64_t dead
       case AttachSocket::Got::kMessage: {
         absl::Status status = CheckWelcome(answer, config, connection);
         if (!status.ok()) return status;
+        // The keeper is dead already and its worker will be in a moment.
+        if (HasHungUp(connection.lifeline.get())) return Unanswered(config, "is going away");
         return connection;
       }
       case AttachSocket::Got::kClosed:

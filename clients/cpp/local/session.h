@@ -171,6 +171,7 @@ class Session {
 
   // -- the library's thread
   UniqueFd lifeline_;
+  std::shared_ptr<AttachSocket> old_socket_;  // while the session is being renewed
   Attached attached_as_;
   std::vector<std::pair<uint64_t, shm::Mapping>> sess_mappings_;  // by segment_uid; kept for ever
   absl::flat_hash_map<uint32_t, PoolRecord*> by_handle_;

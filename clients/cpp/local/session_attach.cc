@@ -84,11 +84,12 @@ void Session::ForgetClaims() {
 void Session::DaemonGone() {
   RealMemory::Store(flags_.segment_dead, 1);
   RealMemory::FetchAdd(flags_.attach_gen, 1);
-  std::vector<std::shared_ptr<AttachSocket>> closed_later;
   {
     const MutexLock lock(&mu_);
     attached_ = false;
-    closed_later.push_back(std::move(socket_));
+    // Kept open until its successor's claims are settled: a worker that outlives its keeper by a
+    // moment would take our slots back if it saw the connection end.
+    old_socket_ = std::move(socket_);
     for (auto& [tag, opening] : openings_) {
       opening->status = MakeStatus(Reason::kSessionEnded, "the daemon went away");
       opening->done = true;
@@ -112,12 +113,13 @@ void Session::Reattach() {
   std::vector<Claimed> claims;
   for (;;) {
     CollectClaims(lost_gen, claims);
-    if (ReattachOnce(lost_gen, claims)) return;
+    if (ReattachOnce(lost_gen, claims)) break;
     by_handle_.clear();
     for (PoolRecord* record : Records()) record->next = nullptr;
-    if (!WaitBeforeRetry(delay_ns)) return;
+    if (!WaitBeforeRetry(delay_ns)) break;
     delay_ns = std::min(2 * delay_ns, kRetryMaxNs);
   }
+  old_socket_.reset();
 }
 
 // False: the session is being stopped.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The remote side of clients/cpp/remote_port.h.
+#include <grpc/grpc.h>
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -79,6 +80,11 @@ class GrpcBackend final : public RemoteBackend {
 }  // namespace leaseplane::internal
 
 extern "C" leaseplane::internal::RemoteBackend* leaseplane_remote_backend_v1() {
-  static auto* const backend = new leaseplane::internal::GrpcBackend;  // needed until the very end
+  // gRPC stays initialized from here on. Without it the destruction of the last channel shuts gRPC
+  // down while its callback threads may still be leaving a call, and gRPC 1.51 aborts.
+  static auto* const backend = [] {
+    grpc_init();
+    return new leaseplane::internal::GrpcBackend;  // needed until the very end
+  }();
   return backend;
 }

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -50,6 +51,7 @@ class Demo:
         self.daemon = None
         self.jobs = {}  # number -> Popen of its leasectl
         self.kills = []
+        self.watchers = []
 
     # -- the daemon
 
@@ -115,12 +117,10 @@ class Demo:
         self.jobs[LOCAL_VICTIM].wait()
         time.sleep(0.3)
         # leasectl is gone, the job has the session's descriptor: the lease is as good as before.
-        check = self.leasectl("check", f"{POOL}/{begin['slot']}", str(begin["token"]))
+        is_kept = self.is_held(begin)
         killed_at = report.now_ns()
         os.kill(begin["pid"], signal.SIGKILL)
-        self.kills.append(report.Kill(
-            job=LOCAL_VICTIM, slot=begin["slot"], token=begin["token"], at_ns=killed_at,
-            what="leasectl, then the job", kept_by_job=check.returncode == 0))
+        self.add_kill(begin, killed_at, "leasectl, then the job", is_kept)
 
     def kill_remote_holder(self):
         begin = self.begin_of(REMOTE_VICTIM)
@@ -130,9 +130,29 @@ class Demo:
         killed_at = report.now_ns()
         os.kill(begin["parent"], signal.SIGKILL)
         self.jobs[REMOTE_VICTIM].kill()
-        self.kills.append(report.Kill(
-            job=REMOTE_VICTIM, slot=begin["slot"], token=begin["token"], at_ns=killed_at,
-            what="leasectl, its guard, the job", kept_by_job=None))
+        self.add_kill(begin, killed_at, "leasectl, its guard, the job", None)
+
+    def is_held(self, begin):
+        check = self.leasectl("check", f"{POOL}/{begin['slot']}", str(begin["token"]))
+        if check.returncode not in (0, 1):
+            raise DemoError(check.stderr)
+        return check.returncode == 0
+
+    def add_kill(self, begin, killed_at_ns, what, kept_by_job):
+        kill = report.Kill(job=begin["job"], slot=begin["slot"], token=begin["token"],
+                           at_ns=killed_at_ns, what=what, kept_by_job=kept_by_job)
+        self.kills.append(kill)
+
+        def watch():
+            wait_until("a killed holder's slot", lambda: not self.is_held(begin))
+            kill.back_ns = report.now_ns()
+
+        self.watchers.append(threading.Thread(target=watch, daemon=True))
+        self.watchers[-1].start()
+
+    def wait_for_slots(self):
+        for watcher in self.watchers:
+            watcher.join()
 
     def wait_for_jobs(self):
         exit_codes = {}
@@ -170,6 +190,7 @@ def run(demo, once):
     demo.kill_local_holder()
     demo.kill_remote_holder()
     exit_codes = demo.wait_for_jobs()
+    demo.wait_for_slots()
     logs = {number: demo.events_of(number) for number in demo.jobs}
     proved = report.print_report(POOL, logs, exit_codes, demo.kills, demo.read_metrics())
     if once:

@@ -16,6 +16,7 @@ class Kill:
     at_ns: int
     what: str
     kept_by_job: bool | None  # local: was the lease valid after leasectl alone was dead?
+    back_ns: int | None = None  # when the daemon was first seen not to count the lease any more
 
 
 @dataclasses.dataclass
@@ -98,7 +99,8 @@ def metric(lines, name, **labels):
 
 def print_table(holds):
     start = holds[0].begin_ns
-    print(f"\n{'JOB':>3}  {'PATH':<6}  {'SLOT':<10}  {'TOKEN':>16}  {'FROM':>7}  {'TO':>7}  RESULT")
+    print(f"\n{'JOB':>3}  {'PATH':<6}  {'SLOT':<10}  {'TOKEN':>16}  {'FROM':>7}  {'TO':>7}  "
+          "BYTES -> PACKED, SHA-256")
     for hold in holds:
         slot = f"{hold.slot} {hold.resource}"
         print(f"{hold.job:>3}  {hold.path:<6}  {slot:<10}  {hold.token:>16}  "
@@ -148,12 +150,11 @@ def print_kills(proof, holds, kills):
         if kill.kept_by_job is not None:
             proof.claim(kill.kept_by_job, f"job {kill.job} ({path}) kept its lease while only its "
                                           "leasectl was dead")
-        text = f"job {kill.job} ({path}; {kill.what}): slot {kill.slot} "
-        if successor is None:
-            proof.claim(False, text + "never came back")
-        else:
-            proof.claim(True, text + f"was running job {successor.job} "
-                        f"{(successor.begin_ns - kill.at_ns) / 1e6:.0f} ms later")
+        text = f"job {kill.job} ({path}; {kill.what}): slot {kill.slot} came back"
+        seen_ns = [t for t in (kill.back_ns, successor and successor.begin_ns) if t]
+        proof.claim(bool(seen_ns), text + (f" within {(min(seen_ns) - kill.at_ns) / 1e6:.0f} ms"
+                                           if seen_ns else ": never") +
+                    (f" (next: job {successor.job})" if successor else ""))
 
 
 def print_metrics(proof, pool, holds, text):

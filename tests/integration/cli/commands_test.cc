@@ -41,8 +41,10 @@ TEST_F(Commands, ListsAreTablesOfOneLineEach) {
   const Outcome pools = Leasectl({"pools"});
   EXPECT_EQ(pools.exit_code, 0) << pools.errors;
   EXPECT_EQ(pools.output,
-            "POOL  STATE   SLOTS  FREE  BUSY  LOCAL  LOCKED  COOLING  WAITING  FAIRNESS  TTL\n"
-            "gpu   ACTIVE      8     7     1      0       0        0        0  BOUNDED   15s\n");
+            "POOL  STATE   SLOTS  FREE  BUSY  LOCAL  LOCKED  COOLING  QUARANTINED  WAITING  "
+            "FAIRNESS  TTL\n"
+            "gpu   ACTIVE      8     7     1      0       0        0            0        0  "
+            "BOUNDED   15s\n");
   const Outcome slots = Leasectl({"slots", "gpu"});
   EXPECT_EQ(slots.exit_code, 0) << slots.errors;
   EXPECT_TRUE(Has(slots.output, std::string("gpu/2  BUSY   ") + kToken + "  gpu-c     " + kLease +

@@ -110,7 +110,8 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual(daemon.stop(), 0)
         daemon.start()
         got = daemon.leases().GetLease(pb.GetLeaseRequest(name=lease.name), timeout=10)
-        self.assertEqual((got.fencing_token, got.slot_index), (lease.fencing_token, lease.slot_index))
+        self.assertEqual((got.fencing_token, got.slot_index),
+                         (lease.fencing_token, lease.slot_index))
 
     def test_sigterm_answers_waiters(self):
         daemon = self.start(pools=("gpu=1",))

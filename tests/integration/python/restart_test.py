@@ -44,7 +44,8 @@ class Restart(unittest.TestCase):
         stub = self.daemon.leases()
         got = self.answered(stub.GetLease, pb.GetLeaseRequest(name=lease.name))
         self.assertEqual((got.slot_index, got.fencing_token, got.client_id, dict(got.metadata)),
-                         (lease.slot_index, lease.fencing_token, lease.client_id, dict(lease.metadata)))
+                         (lease.slot_index, lease.fencing_token, lease.client_id,
+                          dict(lease.metadata)))
         self.answered(stub.RenewLease, pb.RenewLeaseRequest(
             name=lease.name, fencing_token=lease.fencing_token))
 

@@ -30,6 +30,22 @@ TEST_F(LocalRestartTest, LeasesSurviveTheReplacementOfTheDaemonByDeclaration) {
   EXPECT_TRUE(heard.lost().empty());
 }
 
+TEST_F(LocalRestartTest, AWorkerThatOutlivesItsKeeperTakesNothingBackAndIsNotJoined) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease lease = pool.TryAcquire();
+  daemon_->KillKeeper();
+  ASSERT_TRUE(Eventually([&] { return !lease.still_held(); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // some tries to attach
+  EXPECT_EQ(daemon_->BusyCount("gpu"), 1u);
+  EXPECT_FALSE(pool.TryAcquire());
+  ReplaceDaemon();
+  EXPECT_TRUE(Eventually([&] { return lease.still_held(); }));
+  EXPECT_TRUE(heard.lost().empty());
+}
+
 TEST_F(LocalRestartTest, WhileTheDaemonIsGoneNothingIsHeldAndNothingGranted) {
   StartDaemon();
   const Client client = Connect();
