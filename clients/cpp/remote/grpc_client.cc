@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The remote side of clients/cpp/remote_port.h.
-#include <grpc/grpc.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -76,14 +79,32 @@ class GrpcBackend final : public RemoteBackend {
   }
 };
 
+// Keeps gRPC's queue for callbacks, and the library itself, for ever. The queue belongs to all
+// channels that have made a call with a callback; when the last of them is destroyed, gRPC 1.51
+// takes the queue down while its threads may still be leaving it, and aborts. So one channel that
+// leads nowhere makes one such call, which fails at once, and stays.
+struct EternalCall {
+  std::shared_ptr<grpc::Channel> channel =
+      grpc::CreateChannel("unix:/nonexistent", grpc::InsecureChannelCredentials());
+  std::unique_ptr<v1::LeaseService::Stub> stub = v1::LeaseService::NewStub(channel);
+  grpc::ClientContext context;
+  v1::GetServerInfoRequest request;
+  v1::GetServerInfoResponse response;
+};
+
+void KeepCallbackQueue() {
+  static auto* const call = new EternalCall;
+  call->context.set_deadline(std::chrono::system_clock::now());
+  call->stub->async()->GetServerInfo(&call->context, &call->request, &call->response,
+                                     [](const grpc::Status&) {});
+}
+
 }  // namespace
 }  // namespace leaseplane::internal
 
 extern "C" leaseplane::internal::RemoteBackend* leaseplane_remote_backend_v1() {
-  // gRPC stays initialized from here on. Without it the destruction of the last channel shuts gRPC
-  // down while its callback threads may still be leaving a call, and gRPC 1.51 aborts.
   static auto* const backend = [] {
-    grpc_init();
+    leaseplane::internal::KeepCallbackQueue();
     return new leaseplane::internal::GrpcBackend;  // needed until the very end
   }();
   return backend;
