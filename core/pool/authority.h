@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "core/base/ids.h"
+#include "core/pool/finder.h"
 #include "core/pool/memory.h"
 #include "core/pool/pool_words.h"
 #include "core/pool/slot_word.h"
@@ -78,6 +79,7 @@ struct SlotShadow {
   bool quarantined = false;   // damaged word; nobody is granted it until Repair or Restore
   bool bump_next = false;     // after damage: the next daemon grant skips generations
   bool pristine = false;      // never granted since Initialize
+  bool republished = false;   // the scan put it into the bitmap under the generation of last_word
 };
 
 template <class M>
@@ -96,13 +98,14 @@ class Authority {
   void SetEpoch(Epoch epoch) { M::Store(*words_.epoch, epoch); }
   Epoch epoch() const { return static_cast<Epoch>(M::Load(*words_.epoch)); }
   void SetReleaseWord(shm::ReleaseWord value) {
-    M::Store(*words_.release_word, static_cast<uint32_t>(value));
+    M::Store(*words_.policy, shm::MakePolicy(gate(), value));
   }
   void Beat() { M::Store(*words_.heartbeat, M::Load(*words_.heartbeat) + 1); }
 
   // -- grants
   // Takes a free grantable slot for `owner` (kOwnerDaemon: the grant bit goes first, I3). The
-  // search starts behind the last grant. nullopt: none was grantable when looked at.
+  // search starts behind the last grant, follows the finder's hints and then looks at every word.
+  // nullopt: none was grantable when looked at.
   std::optional<SlotGrant> Grant(SessionIndex owner, int64_t now_ns);
   // As Grant(kOwnerDaemon) for one slot.
   std::optional<SlotGrant> GrantSlot(SlotIndex slot, SessionIndex owner, int64_t now_ns);
@@ -126,7 +129,7 @@ class Authority {
   void Unlock(SlotIndex slot);
 
   // -- gate and waiters
-  shm::Gate gate() const { return static_cast<shm::Gate>(M::Load(*words_.gate)); }
+  shm::Gate gate() const { return words_.gate(); }
   // Closing wakes everybody off wseq; opening wakes one waiter per free slot. The caller scans
   // (calls Grant) after closing and before it sleeps on dseq.
   void SetGate(shm::Gate gate);
@@ -165,6 +168,8 @@ class Authority {
   void StoreGrantBit(SlotIndex slot, bool value);
   void PublishGrantBit(SlotIndex slot);  // as the shadow wants it
   void WakeAfterDaemonFree();            // I5
+  void OfferSlot(SlotIndex slot);        // grant bit, then the finder's, then a wake
+  std::optional<SlotGrant> GrantHinted(SessionIndex owner, int64_t now_ns);
   void Quarantine(SlotIndex slot, SlotWord word, ScanReport& report);
   bool CheckGeneration(SlotIndex slot, SlotWord word, Generation step_max, ScanReport& report);
   void ScanHeld(SlotIndex slot, SlotWord word, ScanReport& report);
@@ -172,6 +177,14 @@ class Authority {
   bool ScanFree(SlotIndex slot, SlotWord word, ScanReport& report);
   void ScanLocked(SlotIndex slot, SlotWord word, ScanReport& report);
   void WakeForgottenWaiters(bool free_seen_twice);
+  // -- authority_finder.inl
+  void PublishWhatRecordNames(uint32_t record);
+  template <class IsDead>
+  void FreeRecordsOf(const IsDead& is_dead);
+  void RepublishFree(SlotIndex slot);
+  template <class IsActive>
+  void TendRecords(const IsActive& is_active);
+  void TendBitmap();
 
   PoolWords<M> words_;
   uint32_t capacity_;

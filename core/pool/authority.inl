@@ -34,6 +34,7 @@ void Authority<M>::Initialize(Generation first_gen, bool grantable, int64_t now_
     s.pristine = true;
     M::Store(words_.Slot(i), FreeWord(first_gen));
     PublishGrantBit(i);
+    if (s.grantable) PublishSlot(words_, i);
   }
 }
 
@@ -52,6 +53,7 @@ void Authority<M>::Adopt(int64_t now_ns) {
       // Until Restore or TakeBack says whose it is, nobody else may have it.
       const bool daemon_word = OwnerOf(word) == kOwnerDaemon;
       StoreGrantBit(i, s.grantable && !daemon_word);
+      if (s.grantable && StateOf(word) == SlotState::kFree) PublishSlot(words_, i);
     } else {
       s.quarantined = true;
       s.bump_next = true;
@@ -74,6 +76,13 @@ template <class M>
 void Authority<M>::PublishGrantBit(SlotIndex slot) {
   const SlotShadow& s = shadow_[slot];
   StoreGrantBit(slot, s.grantable && !s.daemon_held && !s.lock_wanted && !s.quarantined);
+}
+
+template <class M>
+void Authority<M>::OfferSlot(SlotIndex slot) {
+  PublishGrantBit(slot);
+  if (words_.IsGranted(slot)) PublishSlot(words_, slot);
+  WakeAfterDaemonFree();
 }
 
 template <class M>
@@ -101,8 +110,7 @@ bool Authority<M>::TryGrantAt(SlotIndex slot, SessionIndex owner, int64_t now_ns
   if (owner == kOwnerDaemon) StoreGrantBit(slot, false);  // I3: before the CAS
   if (!M::CompareExchange(words_.Slot(slot), seen, BusyWord(owner, gen))) {
     if (owner == kOwnerDaemon) {
-      PublishGrantBit(slot);
-      WakeAfterDaemonFree();  // I5: somebody may have been turned away by the bit
+      OfferSlot(slot);  // I5: somebody may have been turned away by the bit
     }
     return false;
   }
@@ -121,6 +129,7 @@ bool Authority<M>::TryGrantAt(SlotIndex slot, SessionIndex owner, int64_t now_ns
 
 template <class M>
 std::optional<SlotGrant> Authority<M>::Grant(SessionIndex owner, int64_t now_ns) {
+  if (const auto hinted = GrantHinted(owner, now_ns)) return hinted;
   SlotGrant grant;
   for (uint32_t k = 0; k < capacity_; ++k) {
     if (cursor_ >= capacity_) cursor_ = 0;
@@ -147,8 +156,7 @@ bool Authority<M>::TakeBack(SlotIndex slot, SessionIndex owner, Generation gen) 
   s.locked_known = false;
   s.last_word = after;
   if (StateOf(after) == SlotState::kFree) {
-    PublishGrantBit(slot);
-    WakeAfterDaemonFree();
+    OfferSlot(slot);
   }
   return true;
 }
@@ -159,8 +167,7 @@ bool Authority<M>::UndoGrant(SlotIndex slot, SessionIndex owner, Generation gen)
   SlotShadow& s = shadow_[slot];
   s.daemon_held = false;
   s.last_word = FreeWord(gen);
-  PublishGrantBit(slot);
-  WakeAfterDaemonFree();
+  OfferSlot(slot);
   return true;
 }
 
@@ -176,8 +183,7 @@ bool Authority<M>::Reopen(SlotIndex slot) {
   CountGrantsUpTo(s, GenerationOfWord(seen));
   s.gen_max = GenerationOfWord(next);
   s.last_word = next;
-  PublishGrantBit(slot);
-  WakeAfterDaemonFree();
+  OfferSlot(slot);
   return true;
 }
 
@@ -191,8 +197,7 @@ bool Authority<M>::Restore(SlotIndex slot, SessionIndex owner, FencingToken toke
   if (seen != want) {
     const bool overwritable = !IsWellFormed(seen) || StateOf(seen) == SlotState::kFree;
     if (!overwritable || !M::CompareExchange(words_.Slot(slot), seen, want)) {
-      PublishGrantBit(slot);
-      WakeAfterDaemonFree();  // I5: the bit may have been 0 for a moment
+      OfferSlot(slot);  // I5: the bit may have been 0 for a moment
       return false;
     }
   }
@@ -222,8 +227,7 @@ void Authority<M>::Repair(SlotIndex slot) {
     s.last_word = FreeWord(gen);
   }
   s.grantable = slot < capacity_;
-  PublishGrantBit(slot);
-  WakeAfterDaemonFree();
+  OfferSlot(slot);
 }
 
 template <class M>
@@ -249,8 +253,7 @@ void Authority<M>::Unlock(SlotIndex slot) {
   if (StateOf(M::Load(words_.Slot(slot))) == SlotState::kLocked) {
     Reopen(slot);
   } else {
-    PublishGrantBit(slot);
-    WakeAfterDaemonFree();
+    OfferSlot(slot);
   }
 }
 
@@ -258,7 +261,7 @@ template <class M>
 void Authority<M>::SetGate(shm::Gate next) {
   const shm::Gate old = gate();
   if (next == old) return;
-  M::Store(*words_.gate, static_cast<uint32_t>(next));
+  M::Store(*words_.policy, shm::MakePolicy(next, shm::ReleaseWordOf(M::Load(*words_.policy))));
   if (next == shm::Gate::kClosed) {
     M::FetchAdd(*words_.wseq, 1);
     M::FutexWake(*words_.wseq, shm::kWakeAll);
@@ -291,11 +294,14 @@ void Authority<M>::EndSessions(std::span<const SessionIndex> owners,
     const SlotWord after = words_.AfterBusy(gen);
     if (!M::CompareExchange(words_.Slot(i), seen, after)) continue;  // the next scan repeats
     shadow_[i].locked_known = false;
+    if (StateOf(after) == SlotState::kFree) PublishSlot(words_, i);
     taken.push_back({i, SlotFinding::kOrphan, gen, OwnerOf(seen)});
   }
+  FreeRecordsOf([&ended](SessionIndex owner) { return ended.test(owner); });
   Kick(/*force=*/false);
 }
 
 }  // namespace leaseplane
 
+#include "core/pool/authority_finder.inl"
 #include "core/pool/authority_scan.inl"

@@ -46,6 +46,8 @@ void Authority<M>::Scan(int64_t now_ns, int64_t since_last_ns, IsActive&& is_act
         break;
     }
   }
+  TendRecords(is_active);
+  TendBitmap();
   WakeForgottenWaiters(free_seen_twice);
 }
 
@@ -117,8 +119,7 @@ void Authority<M>::ScanBusy(SlotIndex slot, SlotWord word, int64_t now_ns, bool 
   report.events.push_back({slot, SlotFinding::kOrphan, gen, OwnerOf(word)});
   if (StateOf(after) == SlotState::kFree) {
     ++report.free;
-    PublishGrantBit(slot);
-    WakeAfterDaemonFree();
+    OfferSlot(slot);
   } else {
     ++report.locked;
   }
@@ -140,6 +141,8 @@ bool Authority<M>::ScanFree(SlotIndex slot, SlotWord word, ScanReport& report) {
   }
   if (slot < capacity_) ++report.free;
   const bool twice = s.last_word == word && s.grantable;
+  if (s.last_word != word) s.republished = false;
+  if (twice) RepublishFree(slot);
   s.last_word = word;
   s.locked_known = false;
   return twice;

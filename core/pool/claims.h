@@ -6,14 +6,19 @@
 //
 // Two tables and a record a thread:
 //   acquired[i]   token of this process's last grant of slot i, written after the won CAS
-//   released[i]   token of its last release of slot i, written after the won release CAS
-//   ThreadRecord  the (slot, generation) a thread is about to take, written before its CAS
+//   released[i]   token of its last release of slot i, written before the release CAS
+//   ThreadRecord  the (slot, generation) a thread is about to take or to give back, written before
+//                 that, cleared after it
 //   revoked[i]    newest token of slot i that the daemon said it took back from this process
 // A slot is held iff acquired[i] > revoked[i] and released[i] != acquired[i].
 //
 // Why two tables and not one that is cleared: clearing after the release CAS could wipe the entry
 // of the next holder in the same process, unless it were a CAS itself, which would cost the fast
 // path half of its whole budget. Two monotonic entries need plain stores only.
+//
+// Why a release is noted before its CAS: a thread that stood still in between could otherwise write
+// its note over that of a later release of the same slot, and the tables would name a hold that
+// nobody has. While the CAS is still to come the record answers for it: held.
 //
 // Why plain (release) stores are enough: the audit's question exists only after the daemon has read
 // BUSY|me|g, which reads-from the CAS; the thread record is written before that CAS, so it
@@ -28,14 +33,16 @@
 //
 // Threads: the owner of a record writes it; the library thread reads everything at any time, and
 // it alone calls NoteRevoked.
-// Cost: 24 bytes a slot, one cache line a thread.
+// Cost: 32 bytes a slot (a cache line in pools of at most 64), about 600 bytes a thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
 #include "core/base/ids.h"
+#include "core/pool/magazine.h"
 #include "core/pool/memory.h"
+#include "core/pool/pool_words.h"
 
 namespace leaseplane {
 
@@ -44,8 +51,18 @@ template <class M>
 struct alignas(kCacheLineBytes) ThreadRecord {
   typename M::U64 pending{0};  // 0, or slot + 1 << 36 | generation
   typename M::U32 lent{0};     // 1 while a thread owns it
-  uint32_t cursor = 0;         // private to the owner: where its next search starts
+  uint32_t cursor = 0;         // private to the owner: where its next full scan starts
   ThreadRecord* next = nullptr;
+  Magazine<M> magazine;  // private to the owner
+
+  // The owner works in the segment of `words` from here on, for session `owner`. `words` stay
+  // valid until the next Bind or Claims::Return.
+  void Bind(const PoolWords<M>& words, SessionIndex owner) {
+    if (bound != nullptr) magazine.Unbind(*bound);
+    bound = &words;
+    magazine.Bind(words, owner);
+  }
+  const PoolWords<M>* bound = nullptr;
 
   static constexpr uint64_t Pending(SlotIndex slot, Generation gen) {
     return (uint64_t{slot} + 1) << kGenerationBits | gen;
@@ -56,7 +73,9 @@ template <class M>
 class Claims {
  public:
   explicit Claims(uint32_t max_capacity)
-      : max_capacity_(max_capacity), entries_(new Entry[max_capacity]) {}
+      : max_capacity_(max_capacity),
+        stride_(max_capacity <= shm::kPaddedCapacityMax ? 2 : 1),
+        entries_(new Entry[uint64_t{max_capacity} * stride_]) {}
   ~Claims() {
     for (ThreadRecord<M>* r = First(); r != nullptr;) {
       ThreadRecord<M>* next = r->next;
@@ -80,29 +99,32 @@ class Claims {
       if (M::CompareExchange(head_, head, reinterpret_cast<uintptr_t>(record))) return *record;
     }
   }
+  // REQUIRES the segment it was bound to still mapped.
   static void Return(ThreadRecord<M>& record) {
+    if (record.bound != nullptr) record.magazine.Unbind(*record.bound);
+    record.bound = nullptr;
     M::StoreRelease(record.pending, 0);
     M::Store(record.lent, 0);
   }
 
   void NoteAcquired(SlotIndex slot, FencingToken token) {
-    M::StoreRelease(entries_[slot].acquired, static_cast<uint64_t>(token));
+    M::StoreRelease(At(slot).acquired, static_cast<uint64_t>(token));
   }
   void NoteReleased(SlotIndex slot, FencingToken token) {
-    M::StoreRelease(entries_[slot].released, static_cast<uint64_t>(token));
+    M::StoreRelease(At(slot).released, static_cast<uint64_t>(token));
   }
 
   // The daemon took this one lease back while the session goes on.
   void NoteRevoked(SlotIndex slot, FencingToken token) {
     const auto value = static_cast<uint64_t>(token);
-    if (value > M::Load(entries_[slot].revoked)) M::Store(entries_[slot].revoked, value);
+    if (value > M::Load(At(slot).revoked)) M::Store(At(slot).revoked, value);
   }
 
   // Token under which this process holds `slot`, 0 if it does not.
   FencingToken HeldToken(SlotIndex slot) const {
-    const uint64_t acquired = M::Load(entries_[slot].acquired);
-    if (acquired <= M::Load(entries_[slot].revoked)) return 0;  // never held, too
-    if (M::Load(entries_[slot].released) == acquired) return 0;
+    const uint64_t acquired = M::Load(At(slot).acquired);
+    if (acquired <= M::Load(At(slot).revoked)) return 0;  // never held, too
+    if (M::Load(At(slot).released) == acquired) return 0;
     return static_cast<FencingToken>(acquired);
   }
 
@@ -115,8 +137,8 @@ class Claims {
     }
     const Generation held = GenerationOf(HeldToken(slot));
     if (asked == 0 || held == asked) return held;
-    const uint64_t revoked = M::Load(entries_[slot].revoked);
-    return revoked != 0 && M::Load(entries_[slot].acquired) <= revoked ? asked : 0;
+    const uint64_t revoked = M::Load(At(slot).revoked);
+    return revoked != 0 && M::Load(At(slot).acquired) <= revoked ? asked : 0;
   }
 
   // Returns when every acquisition that was under way at the call has been noted or undone. For
@@ -134,17 +156,21 @@ class Claims {
   uint32_t max_capacity() const { return max_capacity_; }
 
  private:
-  struct Entry {
+  struct alignas(kCacheLineBytes / 2) Entry {
     typename M::U64 acquired{0};
     typename M::U64 released{0};
     typename M::U64 revoked{0};
   };
+
+  Entry& At(SlotIndex slot) const { return entries_[uint64_t{slot} * stride_]; }
 
   ThreadRecord<M>* First() const {
     return reinterpret_cast<ThreadRecord<M>*>(static_cast<uintptr_t>(M::Load(head_)));
   }
 
   const uint32_t max_capacity_;
+  // Small pools: an entry a line, as in DATA, so that two threads with a slot each do not meet.
+  const uint32_t stride_;
   std::unique_ptr<Entry[]> entries_;
   typename M::U64 head_{0};  // push-only list of records
 };

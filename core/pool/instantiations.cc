@@ -11,16 +11,17 @@ namespace leaseplane {
 
 template class Authority<RealMemory>;
 template class Claims<RealMemory>;
-template TryResult TryAcquire<RealMemory, true>(const Attachment<RealMemory>&,
-                                                const ProcessFlags<RealMemory>&,
-                                                Claims<RealMemory>&, ThreadRecord<RealMemory>&,
-                                                bool, LocalGrant&) noexcept;
+template struct ThreadRecord<RealMemory>;
+template TryResult TryAcquireExhaustive<RealMemory>(
+    const Attachment<RealMemory>&, const ProcessFlags<RealMemory>&, Claims<RealMemory>&,
+    ThreadRecord<RealMemory>&, bool, LocalGrant&) noexcept;
 template TryResult TryAcquire<RealMemory>(const Attachment<RealMemory>&,
                                           const ProcessFlags<RealMemory>&, Claims<RealMemory>&,
                                           ThreadRecord<RealMemory>&, LocalGrant&) noexcept;
 template ReleaseResult Release<RealMemory>(const Attachment<RealMemory>&,
                                            const ProcessFlags<RealMemory>&, Claims<RealMemory>&,
-                                           SlotIndex, FencingToken) noexcept;
+                                           ThreadRecord<RealMemory>*, SlotIndex,
+                                           FencingToken) noexcept;
 template bool StillHeld<RealMemory>(const Attachment<RealMemory>&, const ProcessFlags<RealMemory>&,
                                     SlotIndex, FencingToken) noexcept;
 

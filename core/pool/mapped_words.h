@@ -28,11 +28,17 @@ inline PoolWords<RealMemory> WordsOf(const shm::PoolBase& base, std::byte* sess)
   words.dseq = u32(base.data, shm::kDseqOffset);
   words.wcnt = u64(base.data, shm::kWcntOffset);
   words.epoch = u64(base.ctl, offsetof(shm::CtlHeader, epoch));
-  words.gate = u32(base.ctl, offsetof(shm::CtlHeader, gate));
-  words.release_word = u32(base.ctl, offsetof(shm::CtlHeader, release_word));
+  words.policy = u64(base.ctl, offsetof(shm::CtlHeader, policy));
   words.heartbeat = u64(base.ctl, offsetof(shm::CtlHeader, heartbeat));
   words.grant_bits = u64(base.ctl, shm::kPageBytes);
   words.sessions = u64(sess, shm::kPageBytes);
+  words.finder.records =
+      shm::At<FinderRecord<RealMemory>>(base.data, base.geometry.records_offset);
+  words.finder.record_count = base.geometry.record_count;
+  words.finder.summary = u64(base.data, shm::kRecordSummaryOffset);
+  words.finder.summary_root = u64(base.data, shm::kSummaryRootOffset);
+  words.finder.active_records = u32(base.ctl, offsetof(shm::CtlHeader, active_records));
+  LayLevels(words.finder, u64(base.data, base.geometry.bitmap_offset), words.max_capacity);
   return words;
 }
 

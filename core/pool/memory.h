@@ -5,10 +5,11 @@
 // product uses RealMemory.
 //
 // A policy provides U32 and U64 (the shared words), sequentially consistent Load, Store,
-// CompareExchange, FetchAdd and Exchange, the futex calls, LoadHint (a load whose value is only a
-// guess that a later CompareExchange judges) and StoreRelease.
+// CompareExchange, FetchAdd, FetchOr, FetchAnd and Exchange, the futex calls, LoadHint and StoreHint
+// (of a value that is only a guess, which a later CompareExchange of the slot word judges) and
+// StoreRelease.
 //
-// All but the last two are seq_cst, because the protocol has store-then-load pairs on two words
+// All but the last three are seq_cst, because the protocol has store-then-load pairs on two words
 // (slot and session, slot and waiter count, gate and slot). Operations carry the order; there are
 // no fences, which ThreadSanitizer could not see.
 #pragma once
@@ -31,6 +32,12 @@ struct RealMemory {
   static uint64_t LoadHint(const U64& word) noexcept {
     return word.load(std::memory_order_relaxed);
   }
+  static uint32_t LoadHint(const U32& word) noexcept {
+    return word.load(std::memory_order_relaxed);
+  }
+  static void StoreHint(U32& word, uint32_t v) noexcept {
+    word.store(v, std::memory_order_relaxed);
+  }
   static void Store(U32& word, uint32_t v) noexcept { word.store(v, std::memory_order_seq_cst); }
   static void Store(U64& word, uint64_t v) noexcept { word.store(v, std::memory_order_seq_cst); }
   // For process-private records that another thread of the process reads later. Cheaper than a
@@ -49,6 +56,12 @@ struct RealMemory {
   }
   static uint64_t FetchAdd(U64& word, uint64_t v) noexcept {
     return word.fetch_add(v, std::memory_order_seq_cst);
+  }
+  static uint64_t FetchOr(U64& word, uint64_t v) noexcept {
+    return word.fetch_or(v, std::memory_order_seq_cst);
+  }
+  static uint64_t FetchAnd(U64& word, uint64_t v) noexcept {
+    return word.fetch_and(v, std::memory_order_seq_cst);
   }
   static uint64_t Exchange(U64& word, uint64_t v) noexcept {
     return word.exchange(v, std::memory_order_seq_cst);

@@ -18,6 +18,29 @@ namespace leaseplane {
 constexpr uint32_t WaiterCount(uint64_t wcnt) { return static_cast<uint32_t>(wcnt); }
 constexpr uint32_t WaiterRound(uint64_t wcnt) { return static_cast<uint32_t>(wcnt >> 32); }
 
+// One thread's record of the finder, as shm::FinderRecord has it.
+template <class M>
+struct FinderRecord {
+  typename M::U64 claim;
+  uint64_t reserved0[7];
+  typename M::U32 entries[shm::kRecordEntryCount];
+  uint64_t reserved1[8];
+};
+static_assert(sizeof(FinderRecord<RealMemory>) == shm::kRecordBytes);
+
+// Where the hints are (see finder.h). DATA, but for `active_records`.
+template <class M>
+struct FinderWords {
+  FinderRecord<M>* records = nullptr;
+  uint32_t record_count = 0;
+  int level_count = 0;
+  typename M::U64* summary = nullptr;
+  typename M::U64* summary_root = nullptr;
+  typename M::U64* level[shm::kBitmapLevelsMax] = {};  // 0: one bit a slot
+  uint64_t level_words[shm::kBitmapLevelsMax] = {};
+  typename M::U32* active_records = nullptr;  // CTL
+};
+
 template <class M>
 struct PoolWords {
   using U32 = typename M::U32;
@@ -32,23 +55,37 @@ struct PoolWords {
   U64* wcnt = nullptr;
   // CTL and SESS: the daemon writes, clients have a read-only mapping.
   U64* epoch = nullptr;
-  U32* gate = nullptr;
-  U32* release_word = nullptr;
+  U64* policy = nullptr;  // shm::Gate and shm::ReleaseWord
   U64* heartbeat = nullptr;
   U64* grant_bits = nullptr;
   U64* sessions = nullptr;
+  FinderWords<M> finder;
 
   U64& Slot(SlotIndex i) const { return slots[uint64_t{i} * slot_stride]; }
   bool IsGranted(SlotIndex i) const { return (M::Load(grant_bits[i / 64]) >> (i % 64) & 1) != 0; }
-  bool GateClosed() const { return M::Load(*gate) == static_cast<uint32_t>(shm::Gate::kClosed); }
+  shm::Gate gate() const { return shm::GateOf(M::Load(*policy)); }
+  bool GateClosed() const { return gate() == shm::Gate::kClosed; }
   // after(BUSY): what every path out of BUSY writes, but for the undo of a grant that nobody was
   // told of.
   SlotWord AfterBusy(Generation gen) const {
-    return M::Load(*release_word) == static_cast<uint32_t>(shm::ReleaseWord::kFree)
-               ? FreeWord(gen)
-               : LockedWord(gen);
+    return shm::ReleaseWordOf(M::Load(*policy)) == shm::ReleaseWord::kFree ? FreeWord(gen)
+                                                                           : LockedWord(gen);
   }
 };
+
+// Lays the levels of the bitmap over `words`, leaves first. REQUIRES as many words as the geometry
+// of `max_capacity` says.
+template <class M>
+void LayLevels(FinderWords<M>& finder, typename M::U64* words, uint32_t max_capacity) {
+  uint64_t count = max_capacity;
+  finder.level_count = 0;
+  do {
+    count = (count + 63) / 64;
+    finder.level[finder.level_count] = words;
+    finder.level_words[finder.level_count++] = count;
+    words += count;
+  } while (count > 1);
+}
 
 // Wakes one enlisted local waiter, if there is any. One call per slot that became free.
 template <class M>
@@ -64,13 +101,13 @@ void WakePart(const PoolWords<M>& p) noexcept {
 // wake of a local waiter and takes nothing away.
 template <class M>
 void WakeAfterFree(const PoolWords<M>& p, bool wrote_locked, bool gate_void) noexcept {
-  const uint32_t gate = M::Load(*p.gate);
-  if (wrote_locked || gate != static_cast<uint32_t>(shm::Gate::kOpen)) {
+  const shm::Gate gate = p.gate();
+  if (wrote_locked || gate != shm::Gate::kOpen) {
     M::FetchAdd(*p.dseq, 1);
     M::FutexWake(*p.dseq, 1);
   }
   if (wrote_locked) return;
-  if (gate != static_cast<uint32_t>(shm::Gate::kClosed) || gate_void) WakePart(p);
+  if (gate != shm::Gate::kClosed || gate_void) WakePart(p);
 }
 
 }  // namespace leaseplane

@@ -3,10 +3,14 @@
 // The client's side of the fast path: take a slot by one compare-and-swap, give it back by one.
 //
 // Ownership: free functions over borrowed state (see Attachment). Threads: any number, each with a
-// ThreadRecord of its own. Errors: small enums. Cost: no allocation, no system call, no clock;
-// TryAcquire is wait-free (at most one load and one CAS a slot), Release is wait-free (one CAS and,
-// only if somebody waits, one wake). Not promised: TryAcquire's kNone means that each slot was
-// taken or withheld at some instant of the call, not at one instant for all of them.
+// ThreadRecord of its own, bound to the attachment. Errors: small enums. Cost: no allocation, no
+// system call, no clock; TryAcquire is wait-free: one CAS if the thread's last slot is free, else a
+// bounded search of the hints (finder.h); Release is wait-free: one CAS and, only if somebody waits,
+// one wake.
+// Not promised: TryAcquire's kNone means that no hint led to a free slot. A slot whose hint is with a
+// thread that stands still inside a call, or was lost with one, is missed until the daemon's third
+// scan from then on (150 ms). TryAcquireExhaustive looks at every word: its kNone means that each
+// slot was taken or withheld at some instant of the call, not at one instant for all of them.
 //
 // What a SIGKILL between two neighbouring steps leaves behind:
 //   TryAcquire, before the CAS          nothing
@@ -22,6 +26,7 @@
 
 #include "core/base/ids.h"
 #include "core/pool/claims.h"
+#include "core/pool/finder.h"
 #include "core/pool/memory.h"
 #include "core/pool/pool_words.h"
 #include "core/pool/slot_word.h"
@@ -35,15 +40,31 @@ struct Attachment {
   PoolWords<M> words;
   SessionIndex owner = 0;
   uint64_t session_word = 0;  // what SESS must read while the session lives
-  uint64_t attach_gen = 0;    // ProcessFlags::attach_gen when this was made
+  uint64_t attach_gen = 0;    // as ProcessFlags had it when this was made; a multiple of kAttachStep
 };
 
-// Flags of the process, written by its library thread, read by everybody after each CAS.
+// Flags of the process, written by its library thread, read by everybody after each CAS. One word,
+// so that the fast path makes one comparison: it equals Attachment::attach_gen unless something is
+// the matter.
 template <class M>
 struct alignas(kCacheLineBytes) ProcessFlags {
-  typename M::U64 attach_gen{0};    // bumped (RMW) before claims are read for re-declaration
-  typename M::U32 segment_dead{0};  // the daemon that owned the segment is gone
-  typename M::U32 gate_void{0};     // the daemon's heart stands still: go on without its gate
+  static constexpr uint64_t kSegmentDead = 1;  // the daemon that owned the segment is gone
+  static constexpr uint64_t kGateVoid = 2;  // the daemon's heart stands still: on without its gate
+  static constexpr uint64_t kAttachStep = 4;
+
+  typename M::U64 word{0};  // attach_gen, and the flags above
+
+  // RMW, before claims are read for re-declaration.
+  void BumpAttachGen() { M::FetchAdd(word, kAttachStep); }
+  void Set(uint64_t flag, bool value) {
+    if (value) {
+      M::FetchOr(word, flag);
+    } else {
+      M::FetchAnd(word, ~flag);
+    }
+  }
+  bool Has(uint64_t flag) const { return (M::Load(word) & flag) != 0; }
+  uint64_t attach_gen() const { return M::Load(word) & ~(kAttachStep - 1); }
 };
 
 enum class TryResult : uint8_t {
@@ -67,7 +88,7 @@ enum class ReleaseResult : uint8_t {
 
 template <class M>
 bool IsCurrent(const Attachment<M>& a, const ProcessFlags<M>& flags) noexcept {
-  return M::Load(flags.attach_gen) == a.attach_gen && M::Load(flags.segment_dead) == 0;
+  return (M::Load(flags.word) & ~ProcessFlags<M>::kGateVoid) == a.attach_gen;
 }
 
 template <class M>
@@ -76,13 +97,13 @@ bool SessionLives(const Attachment<M>& a) noexcept {
 }
 
 // Gives back a grant nobody was told of. The slot may have looked BUSY to a waiter that then went
-// to sleep, so this wakes like a release.
+// to sleep, so this wakes like a release; and to a thread that dropped its hint, so it is published.
 template <class M>
 void UndoTake(const Attachment<M>& a, const ProcessFlags<M>& flags, SlotIndex slot,
               Generation gen) noexcept {
-  if (M::CompareExchange(a.words.Slot(slot), BusyWord(a.owner, gen), FreeWord(gen))) {
-    WakeAfterFree(a.words, /*wrote_locked=*/false, M::Load(flags.gate_void) != 0);
-  }
+  if (!M::CompareExchange(a.words.Slot(slot), BusyWord(a.owner, gen), FreeWord(gen))) return;
+  PublishSlot(a.words, slot);
+  WakeAfterFree(a.words, /*wrote_locked=*/false, flags.Has(ProcessFlags<M>::kGateVoid));
 }
 
 // What may have changed between looking at a slot and owning it. All of it lies in memory that a
@@ -91,10 +112,10 @@ void UndoTake(const Attachment<M>& a, const ProcessFlags<M>& flags, SlotIndex sl
 template <class M>
 TryResult CheckTaken(const Attachment<M>& a, const ProcessFlags<M>& flags, SlotIndex slot,
                      bool gate_void) noexcept {
-  if (!SessionLives(a)) return TryResult::kGone;
-  if (!IsCurrent(a, flags)) return TryResult::kMoved;
-  if (!a.words.IsGranted(slot)) return TryResult::kNone;
-  if (!gate_void && a.words.GateClosed()) return TryResult::kGateClosed;
+  if (!SessionLives(a)) [[unlikely]] return TryResult::kGone;
+  if (!IsCurrent(a, flags)) [[unlikely]] return TryResult::kMoved;
+  if (!a.words.IsGranted(slot)) [[unlikely]] return TryResult::kNone;
+  if (!gate_void && a.words.GateClosed()) [[unlikely]] return TryResult::kGateClosed;
   return TryResult::kOk;
 }
 
@@ -106,10 +127,10 @@ TryResult TakeSlot(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<
   const Generation gen = GenerationOfWord(seen) + 1;
   M::StoreRelease(record.pending, ThreadRecord<M>::Pending(slot, gen));
   TryResult result = TryResult::kNone;
-  if (M::CompareExchange(a.words.Slot(slot), seen, BusyWord(a.owner, gen))) {
+  if (M::CompareExchange(a.words.Slot(slot), seen, BusyWord(a.owner, gen))) [[likely]] {
     const auto epoch = static_cast<Epoch>(M::Load(*a.words.epoch));
     result = CheckTaken(a, flags, slot, gate_void);
-    if (result == TryResult::kOk) {
+    if (result == TryResult::kOk) [[likely]] {
       out = {slot, MakeToken(epoch, gen)};
       claims.NoteAcquired(slot, out.token);
     } else {
@@ -120,16 +141,74 @@ TryResult TakeSlot(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<
   return result;
 }
 
-// One pass over all slots, from where this thread last was. `kWaiting` is for a caller that sleeps
-// on kNone: its loads take part in the wait protocol and are seq_cst.
-template <class M, bool kWaiting = false>
+// As TakeSlot, of a slot that a hint names. The hint may lie.
+template <class M>
+TryResult TakeHinted(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
+                     ThreadRecord<M>& record, SlotIndex slot, bool gate_void,
+                     LocalGrant& out) noexcept {
+  const SlotWord seen = M::LoadHint(a.words.Slot(slot));
+  if (!IsGrantable(seen) || !a.words.IsGranted(slot)) return TryResult::kNone;
+  return TakeSlot(a, flags, claims, record, slot, seen, gate_void, out);
+}
+
+// Entries a search uses up before it gives up, whatever DATA holds.
+inline constexpr int kSearchTriesMax = 256;
+
+// The search behind an empty hot entry: magazine, bitmap, other threads' records.
+template <class M>
+[[gnu::noinline]] TryResult Search(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                                   Claims<M>& claims, ThreadRecord<M>& record, bool gate_void,
+                                   LocalGrant& out) noexcept {
+  for (int tries = 0; tries < kSearchTriesMax && record.magazine.Refill(a.words); ++tries) {
+    const auto hot = record.magazine.PopHot();
+    const TryResult result =
+        TakeSlot(a, flags, claims, record, hot.slot, hot.word, gate_void, out);
+    if (result != TryResult::kNone) return result;
+  }
+  TryResult result = TryResult::kNone;
+  VisitRecords(a.words, record.magazine.record(), [&](SlotIndex slot) {
+    result = TakeHinted(a, flags, claims, record, slot, gate_void, out);
+    return result != TryResult::kNone;
+  });
+  if (result != TryResult::kNone) return result;
+  return SessionLives(a) ? TryResult::kNone : TryResult::kGone;
+}
+
+// A slot that the hints lead to.
+template <class M>
+TryResult TryHinted(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
+                    ThreadRecord<M>& record, bool gate_void, LocalGrant& out) noexcept {
+  const auto hot = record.magazine.PopHot();
+  if (hot.word != 0) [[likely]] {
+    const TryResult result =
+        TakeSlot(a, flags, claims, record, hot.slot, hot.word, gate_void, out);
+    if (result != TryResult::kNone) [[likely]] return result;
+  }
+  return Search(a, flags, claims, record, gate_void, out);
+}
+
+// The plain try: a closed gate is honoured unless the daemon's heart stands still.
+template <class M>
 TryResult TryAcquire(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
-                     ThreadRecord<M>& record, bool gate_void, LocalGrant& out) noexcept {
+                     ThreadRecord<M>& record, LocalGrant& out) noexcept {
+  if (a.words.GateClosed()) [[unlikely]] {
+    if (!flags.Has(ProcessFlags<M>::kGateVoid)) return TryResult::kGateClosed;
+    return TryHinted(a, flags, claims, record, /*gate_void=*/true, out);
+  }
+  return TryHinted(a, flags, claims, record, /*gate_void=*/false, out);
+}
+
+// One pass over all slots, from where this thread last was. For a caller that sleeps on kNone: the
+// loads take part in the wait protocol.
+template <class M>
+TryResult TryAcquireExhaustive(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                               Claims<M>& claims, ThreadRecord<M>& record, bool gate_void,
+                               LocalGrant& out) noexcept {
   if (!gate_void && a.words.GateClosed()) return TryResult::kGateClosed;
   const uint32_t count = a.words.max_capacity;
   uint32_t slot = record.cursor < count ? record.cursor : 0;
   for (uint32_t k = 0; k < count; ++k) {
-    const SlotWord seen = kWaiting ? M::Load(a.words.Slot(slot)) : M::LoadHint(a.words.Slot(slot));
+    const SlotWord seen = M::Load(a.words.Slot(slot));
     if (IsGrantable(seen) && a.words.IsGranted(slot)) {
       const TryResult result = TakeSlot(a, flags, claims, record, slot, seen, gate_void, out);
       if (result == TryResult::kOk) record.cursor = slot;
@@ -140,26 +219,32 @@ TryResult TryAcquire(const Attachment<M>& a, const ProcessFlags<M>& flags, Claim
   return SessionLives(a) ? TryResult::kNone : TryResult::kGone;
 }
 
-// The plain try: a closed gate is honoured unless the daemon's heart stands still.
-template <class M>
-TryResult TryAcquire(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
-                     ThreadRecord<M>& record, LocalGrant& out) noexcept {
-  return TryAcquire<M, false>(a, flags, claims, record, M::Load(flags.gate_void) != 0, out);
-}
-
+// `record`: of the calling thread, which finds the slot there next time; null for a thread that
+// takes no slots, as the library's.
 template <class M>
 ReleaseResult Release(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
-                      SlotIndex slot, FencingToken token) noexcept {
+                      ThreadRecord<M>* record, SlotIndex slot, FencingToken token) noexcept {
   const Generation gen = GenerationOf(token);
   const SlotWord after = a.words.AfterBusy(gen);
-  if (!M::CompareExchange(a.words.Slot(slot), BusyWord(a.owner, gen), after)) {
-    return ReleaseResult::kStale;
-  }
+  if (record != nullptr) M::StoreRelease(record->pending, ThreadRecord<M>::Pending(slot, gen));
   claims.NoteReleased(slot, token);
-  WakeAfterFree(a.words, StateOf(after) == SlotState::kLocked, M::Load(flags.gate_void) != 0);
+  const bool won = M::CompareExchange(a.words.Slot(slot), BusyWord(a.owner, gen), after);
+  if (record != nullptr) M::StoreRelease(record->pending, 0);
+  if (!won) [[unlikely]] return ReleaseResult::kStale;
+  const bool wrote_locked = StateOf(after) == SlotState::kLocked;
+  if (!wrote_locked && IsGrantable(after)) [[likely]] {
+    if (record != nullptr) {
+      record->magazine.Push(a.words, slot, after);
+    } else {
+      PublishSlot(a.words, slot);
+    }
+  }
   // Dekker with re-declaration: it bumps attach_gen and then reads the word; this CASes the word
   // and then reads attach_gen. Either it found the slot released, or this sees the bump.
-  return M::Load(flags.attach_gen) == a.attach_gen ? ReleaseResult::kOk : ReleaseResult::kMoved;
+  const uint64_t now = M::Load(flags.word);
+  WakeAfterFree(a.words, wrote_locked, (now & ProcessFlags<M>::kGateVoid) != 0);
+  const uint64_t now_gen = now & ~(ProcessFlags<M>::kAttachStep - 1);
+  return now_gen == a.attach_gen ? ReleaseResult::kOk : ReleaseResult::kMoved;
 }
 
 template <class M>

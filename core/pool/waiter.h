@@ -134,14 +134,14 @@ class Wait {
 
   Next Round(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
     const uint32_t seq = M::Load(*a_.words.wseq);           // 1
-    const bool gate_void = M::Load(flags_.gate_void) != 0;  // once a round
+    const bool gate_void = flags_.Has(ProcessFlags<M>::kGateVoid);  // once a round
     // A FIFO waiter sleeps in the queue, not on wseq, so it has no need to be counted.
     const bool sleeps_here = !fifo_ || gate_void || refused_;
     if (sleeps_here) Enlist();                                // 2
     const bool closed = !gate_void && a_.words.GateClosed();  // 3
     if (closed && !refused_) return Next::kQueue;
     if (!closed) {
-      switch (TryAcquire<M, true>(a_, flags_, claims_, record_, gate_void, out)) {  // 4
+      switch (TryAcquireExhaustive(a_, flags_, claims_, record_, gate_void, out)) {  // 4
         case TryResult::kOk:
           return Next::kGot;
         case TryResult::kGone:
@@ -205,7 +205,7 @@ class Wait {
     if (!SessionLives(a_)) return Next::kGone;
     if (!IsCurrent(a_, flags_)) return Next::kAgain;  // Run finds kMoved
     if (late) return Next::kTimeout;
-    if (M::Load(flags_.gate_void) != 0) return Next::kAgain;
+    if (flags_.Has(ProcessFlags<M>::kGateVoid)) return Next::kAgain;
     return Next::kQueue;
   }
 
@@ -242,7 +242,8 @@ class Wait {
 
   WaitResult LeaveWith(WaitResult result) {
     Delist();
-    WakeAfterFree(a_.words, /*wrote_locked=*/false, M::Load(flags_.gate_void) != 0);  // the baton
+    // The baton.
+    WakeAfterFree(a_.words, /*wrote_locked=*/false, flags_.Has(ProcessFlags<M>::kGateVoid));
     return result;
   }
 

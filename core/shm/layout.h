@@ -22,15 +22,25 @@ inline constexpr size_t kPageBytes = 4096;
 
 enum class SegmentKind : uint32_t { kData = 1, kCtl = 2, kMeta = 3, kSess = 4 };
 
-// Value of CtlHeader::gate.
+// Low half of CtlHeader::policy.
 enum class Gate : uint32_t {
   kOpen = 0,    // slots may be granted by direct CAS
   kNotify = 1,  // as open, but every release also bumps dseq: the daemon waits for a slot too
   kClosed = 2,  // only the daemon grants, in the order of its queue
 };
 
-// Value of CtlHeader::release_word: what every path out of BUSY writes.
+// High half of CtlHeader::policy: what every path out of BUSY writes.
 enum class ReleaseWord : uint32_t { kFree = 0, kLocked = 1 };
+
+// CtlHeader::policy: both in one word, so that the fast path loads one.
+constexpr uint64_t MakePolicy(Gate gate, ReleaseWord release_word) {
+  return uint64_t{static_cast<uint32_t>(gate)} |
+         uint64_t{static_cast<uint32_t>(release_word)} << 32;
+}
+constexpr Gate GateOf(uint64_t policy) { return static_cast<Gate>(static_cast<uint32_t>(policy)); }
+constexpr ReleaseWord ReleaseWordOf(uint64_t policy) {
+  return static_cast<ReleaseWord>(policy >> 32);
+}
 
 // First bytes of CTL, META and SESS (DATA has no header: clients write there, so nothing in it is
 // believed). `magic` is stored last, with release order; zero means "not ready".
@@ -63,8 +73,7 @@ struct CtlHeader {
   uint64_t reserved1[4];       //  96
   // -- hot words, own cache line
   uint64_t epoch;           // 128  low 17 bits; read after each won CAS
-  uint32_t gate;            // 136  Gate
-  uint32_t release_word;    // 140  ReleaseWord
+  uint64_t policy;          // 136  Gate in the low half, ReleaseWord in the high half
   uint32_t active_records;  // 144  finder records in use, counted by the tick
   uint32_t reserved2;       // 148
   uint64_t reserved3[5];    // 152
@@ -78,8 +87,8 @@ static_assert(offsetof(CtlHeader, slots_offset) == 48);
 static_assert(offsetof(CtlHeader, grant_bits_offset) == 80);
 static_assert(offsetof(CtlHeader, base_epoch) == 88);
 static_assert(offsetof(CtlHeader, epoch) == 128);
-static_assert(offsetof(CtlHeader, gate) == 136);
-static_assert(offsetof(CtlHeader, release_word) == 140);
+static_assert(offsetof(CtlHeader, policy) == 136);
+static_assert(offsetof(CtlHeader, active_records) == 144);
 static_assert(offsetof(CtlHeader, heartbeat) == 192);
 
 // Page 0 of META: resource strings. The table of max_capacity+1 offsets follows the header; string
@@ -120,11 +129,24 @@ constexpr SessionState SessionStateOf(uint64_t word) {
 inline constexpr size_t kWseqOffset = 0;    // u32 futex word of local waiters
 inline constexpr size_t kDseqOffset = 64;   // u32 futex word of the daemon
 inline constexpr size_t kWcntOffset = 128;  // u64 round:32 << 32 | count:32, enlisted waiters
-inline constexpr size_t kRecordSummaryOffset = 512;  // u64[64]: which finder records are not empty
+inline constexpr size_t kRecordSummaryOffset = 512;  // u64[64]: which finder records are claimed
+inline constexpr size_t kSummaryRootOffset = 1024;   // u64: which words of the summary are not 0
 inline constexpr size_t kSlotsOffset = kPageBytes;
 inline constexpr uint32_t kPaddedCapacityMax = 64;  // up to here one slot a cache line
-inline constexpr uint32_t kRecordBytes = 256;       // finder record: owner word + magazine
 inline constexpr uint32_t kRecordCountMax = 4096;
+inline constexpr uint32_t kRecordEntryCount = 32;
+inline constexpr int kBitmapLevelsMax = 4;
+
+// One thread's record of the finder.
+struct FinderRecord {
+  uint64_t claim;                        //   0  session index of the process, 0: nobody's
+  uint64_t reserved0[7];                 //   8
+  uint32_t entries[kRecordEntryCount];   //  64  slot + 1, 0: nothing; written by its thread
+  uint64_t reserved1[8];                 // 192
+};
+static_assert(sizeof(FinderRecord) == 256);
+static_assert(offsetof(FinderRecord, entries) == 64);
+inline constexpr uint32_t kRecordBytes = sizeof(FinderRecord);
 
 // Sizes and offsets of one pool's segments, a pure function of max_capacity.
 struct Geometry {

@@ -12,7 +12,7 @@
 
 namespace leaseplane::internal {
 
-constinit thread_local ThreadCache thread_cache{nullptr, nullptr};
+constinit thread_local ThreadCache thread_caches[kThreadCaches] = {};
 
 namespace {
 
@@ -20,24 +20,42 @@ namespace {
 class ThreadRecords {
  public:
   ~ThreadRecords() {
-    thread_cache = {nullptr, nullptr};
-    for (const ThreadCache& entry : entries_) Claims<RealMemory>::Return(*entry.record);
+    for (ThreadCache& cache : thread_caches) cache = {};
     ended_ = true;
+    for (const Entry& entry : entries_) {
+      // A child made by fork() has not got the segments.
+      if (entry.mark.IsCurrent()) Claims<RealMemory>::Return(*entry.record);
+    }
   }
 
-  ThreadRecord<RealMemory>& Of(Claims<RealMemory>& claims) {
-    for (const ThreadCache& entry : entries_) {
-      if (entry.claims == &claims) return *entry.record;
+  // The thread's record, bound to `s`; after the thread's end one that keeps no slots.
+  ThreadRecord<RealMemory>& Of(const LocalState& s, const ProcessMark& mark) {
+    ThreadRecord<RealMemory>& record = RecordFor(*s.claims, mark);
+    if (!ended_ && record.bound != &s.attachment.words) {
+      record.Bind(s.attachment.words, s.attachment.owner);
     }
-    ThreadRecord<RealMemory>& record = claims.Borrow();
-    if (!ended_) entries_.push_back({&claims, &record});
     return record;
   }
 
   bool ended() const { return ended_; }
 
  private:
-  std::vector<ThreadCache> entries_;
+  struct Entry {
+    const Claims<RealMemory>* claims;
+    ThreadRecord<RealMemory>* record;
+    ProcessMark mark;
+  };
+
+  ThreadRecord<RealMemory>& RecordFor(Claims<RealMemory>& claims, const ProcessMark& mark) {
+    for (const Entry& entry : entries_) {
+      if (entry.claims == &claims) return *entry.record;
+    }
+    ThreadRecord<RealMemory>& record = claims.Borrow();
+    if (!ended_) entries_.push_back({&claims, &record, mark});
+    return record;
+  }
+
+  std::vector<Entry> entries_;
   bool ended_ = false;
 };
 
@@ -80,10 +98,10 @@ class SessionPort {
 
 }  // namespace
 
-ThreadRecord<RealMemory>& LocalPool::BorrowRecord(Claims<RealMemory>& claims) {
+ThreadRecord<RealMemory>& LocalPool::BorrowRecord(const LocalState& s) const {
   thread_local ThreadRecords records;
-  ThreadRecord<RealMemory>& record = records.Of(claims);
-  if (!records.ended()) thread_cache = {&claims, &record};
+  ThreadRecord<RealMemory>& record = records.Of(s, mark_);
+  if (!records.ended()) thread_caches[s.cache_index] = {&s, &record};
   return record;
 }
 
@@ -97,7 +115,7 @@ Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant) {
         return Reason::kNone;
       case TryResult::kNone:
       case TryResult::kGateClosed: {
-        if (deadline_ns == 0) return Reason::kNoFreeSlot;
+        if (deadline_ns == 0) return TryEverySlot(s, grant);
         const WaitResult result = WaitOn(s, started_ns, deadline_ns, grant);
         if (result == WaitResult::kOk) return Reason::kNone;
         if (result == WaitResult::kQueueFull) return Reason::kQueueFull;
@@ -116,10 +134,18 @@ Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant) {
   }
 }
 
+// The hints led to none; a caller that will not wait is told so only after a look at every word.
+Reason LocalPool::TryEverySlot(const LocalState& s, LocalGrant& grant) {
+  const bool gate_void = flags_.Has(ProcessFlags<RealMemory>::kGateVoid);
+  const TryResult result =
+      TryAcquireExhaustive(s.attachment, flags_, *s.claims, RecordOf(s), gate_void, grant);
+  return result == TryResult::kOk ? Reason::kNone : Reason::kNoFreeSlot;
+}
+
 WaitResult LocalPool::WaitOn(const LocalState& s, int64_t started_ns, int64_t deadline_ns,
                              LocalGrant& grant) {
   SessionPort port(session_, *this, s.handle);
-  Wait<RealMemory, SessionPort> wait(s.attachment, flags_, *s.claims, RecordOf(*s.claims), port,
+  Wait<RealMemory, SessionPort> wait(s.attachment, flags_, *s.claims, RecordOf(s), port,
                                      s.fifo, s.max_overtake_ns);
   return wait.Run(started_ns, deadline_ns, grant);
 }

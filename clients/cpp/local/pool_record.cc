@@ -2,6 +2,7 @@
 #include "clients/cpp/local/pool_record.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "clients/cpp/local/handshake.h"
 #include "core/pool/mapped_words.h"
@@ -38,6 +39,8 @@ absl::StatusOr<LocalState*> PoolRecord::MakeState(const Incoming& opened, const 
   state->handle = answer.pool;
   state->capacity = std::min(answer.capacity, slot_count);
   state->fifo = answer.fairness != 0;
+  static std::atomic<uint32_t> states_made{0};
+  state->cache_index = states_made.fetch_add(1, std::memory_order_relaxed) % kThreadCaches;
   state->max_overtake_ns = std::max<int64_t>(answer.max_overtake_ns, 0);
   recovering = answer.recovering != 0;
   states.push_back(std::move(state));

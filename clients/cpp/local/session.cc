@@ -24,7 +24,7 @@ constexpr int64_t kResendNs = 20 * kMillisecondNs;
 
 Session::Session(SessionConfig config, ProcessMark mark)
     : config_(std::move(config)), mark_(mark), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  RealMemory::Store(flags_.segment_dead, 1);
+  flags_.Set(Flags::kSegmentDead, true);
 }
 
 absl::Status Session::AddUser(SessionListener* listener, int64_t deadline_ns) {
@@ -79,8 +79,8 @@ void Session::Stop() {
 }
 
 void Session::Detach() {
-  RealMemory::Store(flags_.segment_dead, 1);
-  RealMemory::FetchAdd(flags_.attach_gen, 1);
+  flags_.Set(Flags::kSegmentDead, true);
+  flags_.BumpAttachGen();
   std::shared_ptr<AttachSocket> socket;
   {
     const MutexLock lock(&mu_);
@@ -186,7 +186,7 @@ void Session::FinishMovedRelease(LocalPool& pool, const LocalState& old, SlotInd
   if (now == &old || slot >= now->claims->max_capacity()) return;
   const FencingToken held = now->claims->HeldToken(slot);
   if (held > token) return;  // the slot was taken anew
-  Release(now->attachment, flags_, *now->claims, slot, token);
+  Release<RealMemory>(now->attachment, flags_, *now->claims, nullptr, slot, token);
 }
 
 bool Session::Send(const attach::Message& message) {

@@ -144,9 +144,11 @@ class Session {
   template <class Done>
   bool Converse(const Done& done);
 
+  using Flags = ProcessFlags<RealMemory>;
+
   const SessionConfig config_;
   const ProcessMark mark_;
-  ProcessFlags<RealMemory> flags_;
+  Flags flags_;
   TicketBook tickets_;
   UniqueFd wake_fd_;  // eventfd: the thread looks at stopping_
 

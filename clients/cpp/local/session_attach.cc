@@ -33,10 +33,10 @@ absl::Status Session::Attach(int64_t deadline_ns) {
   absl::StatusOr<Connection> connection = GreetDaemon(config_, deadline_ns);
   if (!connection.ok()) return connection.status();
   ForgetClaims();
-  RealMemory::FetchAdd(flags_.attach_gen, 1);
+  flags_.BumpAttachGen();
   absl::Status status = TakeConnection(*std::move(connection));
   if (!status.ok()) return status;
-  RealMemory::Store(flags_.segment_dead, 0);
+  flags_.Set(Flags::kSegmentDead, false);
   const MutexLock lock(&mu_);
   orphaned_ = false;
   attached_ = true;
@@ -56,12 +56,12 @@ absl::Status Session::TakeConnection(Connection connection) {
   }
   attached_as_.owner = connection.welcome.session;
   attached_as_.session_word = connection.welcome.session_word;
-  attached_as_.attach_gen = RealMemory::Load(flags_.attach_gen);
+  attached_as_.attach_gen = flags_.attach_gen();
   attached_as_.sess = known->second.base();
   lifeline_ = std::move(connection.lifeline);
   by_handle_.clear();
   heartbeat_.Reset();
-  RealMemory::Store(flags_.gate_void, 0);
+  flags_.Set(Flags::kGateVoid, false);
   if (config_.liveness == Liveness::kProcess) connection.socket->CloseInChildren();
   const MutexLock lock(&mu_);
   socket_ = std::move(connection.socket);
@@ -82,8 +82,8 @@ void Session::ForgetClaims() {
 }
 
 void Session::DaemonGone() {
-  RealMemory::Store(flags_.segment_dead, 1);
-  RealMemory::FetchAdd(flags_.attach_gen, 1);
+  flags_.Set(Flags::kSegmentDead, true);
+  flags_.BumpAttachGen();
   {
     const MutexLock lock(&mu_);
     attached_ = false;

@@ -107,6 +107,11 @@ bool Session::DeclareClaims(std::vector<Claimed>& claims) {
   bool alive = true;
   for (size_t i = 0; i < claims.size() && alive; ++i) {
     Claimed& claim = claims[i];
+    // Released since the claims were collected: it took a while until there was a daemon to tell.
+    if (claim.declared && HasLeftBusy(claim)) {
+      claim.left_busy = claim.was_released = true;
+      claim.declared = false;
+    }
     claim.declared = claim.declared && claim.record->next != nullptr && claim.record->recovering;
     if (!claim.declared) continue;
     Message message = MakeMessage(Kind::kClaim);
@@ -147,9 +152,9 @@ void Session::PublishAll(const std::vector<Claimed>& claims) {
     // Released after it was declared; FinishMovedRelease waits for the lock.
     if (!claim.accepted || !HasLeftBusy(claim)) continue;
     const LocalState& state = *claim.record->pool.state();
-    Release(state.attachment, flags_, *state.claims, claim.slot, claim.token);
+    Release<RealMemory>(state.attachment, flags_, *state.claims, nullptr, claim.slot, claim.token);
   }
-  RealMemory::Store(flags_.segment_dead, 0);
+  flags_.Set(Flags::kSegmentDead, false);
   attached_ = true;
   changed_.Tell();
 }

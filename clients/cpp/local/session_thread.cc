@@ -70,10 +70,10 @@ void Session::CheckHeartbeat() {
   for (const auto& [handle, record] : by_handle_) {
     beats += RealMemory::Load(*record->pool.state()->attachment.words.heartbeat);
   }
-  const uint32_t is_void = heartbeat_.StandsStill(beats, now_ns) ? 1 : 0;
-  if (RealMemory::Load(flags_.gate_void) == is_void) return;
-  RealMemory::Store(flags_.gate_void, is_void);
-  if (is_void != 0) tickets_.NudgeAll();  // the daemon does not serve its queue now
+  const bool is_void = heartbeat_.StandsStill(beats, now_ns);
+  if (flags_.Has(Flags::kGateVoid) == is_void) return;
+  flags_.Set(Flags::kGateVoid, is_void);
+  if (is_void) tickets_.NudgeAll();  // the daemon does not serve its queue now
 }
 
 // Handles every message that is there. False: the connection is over, or not to be believed.
@@ -178,7 +178,8 @@ bool Session::OnGrant(const attach::GrantMsg& grant) {
   ack.grant_ack.ticket = grant.ticket;
   SendPatiently(ack);
   if (!tickets_.Grant(grant.ticket, GrantOf(grant))) {
-    record->pool.Release(grant.slot, grant.token);  // its waiter has left
+    // Its waiter has left. This thread takes no slots, so it keeps no hints either.
+    Release<RealMemory>(state.attachment, flags_, *state.claims, nullptr, grant.slot, grant.token);
   }
   return true;
 }

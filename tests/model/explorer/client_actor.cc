@@ -88,7 +88,9 @@ void Deliver(World& world, Process& p, const Message& m) {
       break;
     }
   }
-  if (!taken) Release(p.attachment, p.flags, *p.claims, m.slot, m.token);
+  if (!taken) {
+    Release<SimMemory>(p.attachment, p.flags, *p.claims, nullptr, m.slot, m.token);
+  }
   (void)world;
 }
 
@@ -148,6 +150,7 @@ void RunAppThread(World& world, int id) {
   Process& p = world.processes[static_cast<size_t>(t.process)];
   SimMemory::quiet = true;
   ThreadRecord<SimMemory>& record = p.claims->Borrow();
+  record.Bind(p.attachment.words, p.owner);
   SimMemory::quiet = false;
   for (int round = 0; round < world.config.rounds; ++round) {
     LocalGrant grant;
@@ -155,7 +158,8 @@ void RunAppThread(World& world, int id) {
     world.oracle.OnAcquired(id, grant);
     SimMemory::Before();  // it holds the slot
     world.oracle.OnReleasing(id, grant);
-    const ReleaseResult result = Release(p.attachment, p.flags, *p.claims, grant.slot, grant.token);
+    const ReleaseResult result =
+        Release(p.attachment, p.flags, *p.claims, &record, grant.slot, grant.token);
     world.oracle.OnReleased(id, grant, result);
   }
   SimMemory::buffers[TheScheduler().current()].Drain();
@@ -166,10 +170,10 @@ void RunLibrary(World& world, int id) {
   Process& p = world.processes[static_cast<size_t>(id)];
   for (;;) {
     if (p.void_wanted) {
-      SimMemory::Store(p.flags.gate_void, 1);
+      p.flags.Set(ProcessFlags<SimMemory>::kGateVoid, true);
       NudgeTickets(p);
       TheScheduler().Yield();  // until the heart beats again
-      SimMemory::Store(p.flags.gate_void, 0);
+      p.flags.Set(ProcessFlags<SimMemory>::kGateVoid, false);
       p.void_wanted = false;
     } else if (p.inbox.empty()) {
       SimMemory::buffers[TheScheduler().current()].Drain();

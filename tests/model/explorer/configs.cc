@@ -50,6 +50,14 @@ constexpr Named kRegular[] = {
     {"audit", "threads=0,0 rounds=2 admin=A keeps=1 preemptions=2"},
     {"take_back", "threads=0,0 rounds=2 admin=VA preemptions=2"},
     {"crash_in_kick", "threads=0,1,2 kills=1 crashes=1 preemptions=1"},
+    {"finder", "bare=2 slots=2 rounds=2 finder=1 preemptions=2"},
+    {"finder_theft", "threads=0,0,1 bare=3 slots=2 rounds=2 finder=1 preemptions=1"},
+    {"finder_kill", "bare=2 slots=2 kills=1 finder=1 preemptions=2"},
+    {"finder_zombie", "bare=2 slots=2 revokes=1 finder=1 preemptions=2"},
+    {"finder_tick", "bare=2 slots=2 rounds=2 admin=TT finder=1 preemptions=1"},
+    {"finder_remote", "bare=1 slots=2 remotes=1 crashes=1 finder=1 preemptions=1"},
+    {"finder_locks", "bare=1 slots=2 admin=LU finder=1 preemptions=2"},
+    {"finder_random", "threads=0,1,2 bare=2 slots=3 rounds=3 kills=1 admin=T finder=1 random=1"},
     {"tick", "admin=TT kills=1 preemptions=1"},
 };
 
@@ -94,6 +102,8 @@ bool SetField(Config& c, const std::string& name, const std::string& value) {
     c.admin = value;
   } else if (name == "fifo") {
     c.fifo = value != "0";
+  } else if (name == "finder") {
+    c.finder = value != "0";
   } else if (name == "locked") {
     c.locked = value != "0";
   } else if (name == "lingers") {

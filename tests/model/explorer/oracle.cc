@@ -87,7 +87,7 @@ void Oracle::AllowTakingBack(SlotIndex slot, Generation gen) {
 void Oracle::OnDaemonSleeps() {
   // Bounded overtaking: a closed gate sends every local waiter to the queue.
   if (world_.unfair_once) return;
-  if (world_.gate != static_cast<uint32_t>(shm::Gate::kClosed)) return;
+  if (shm::GateOf(world_.policy) != shm::Gate::kClosed) return;
   for (size_t t = 0; t < world_.config.threads.size(); ++t) {
     Check(!TheScheduler().IsBlockedOn(world_.threads[t].fiber, &world_.wseq),
           "a waiter sleeps outside the queue while the gate is closed");

@@ -7,6 +7,7 @@ MemoryObserver* SimMemory::observer = nullptr;
 StoreBuffer SimMemory::buffers[Scheduler::kFibersMax];
 bool SimMemory::tracing = false;
 bool SimMemory::quiet = true;
+const FinderMemory<SimMemory>* SimMemory::quiet_hints = nullptr;
 
 void SimMemory::StoreRelease(U64& word, uint64_t v) {
   if (quiet) {

@@ -10,6 +10,7 @@
 
 #include "core/shm/layout.h"
 #include "tests/model/explorer/scheduler.h"
+#include "tests/support/finder_memory.h"
 
 namespace leaseplane::explorer {
 
@@ -47,23 +48,44 @@ struct SimMemory {
   static StoreBuffer buffers[Scheduler::kFibersMax];
   static bool tracing;
   static bool quiet;  // no scheduling points: outside an execution, and for what is not under test
+  static const FinderMemory<SimMemory>* quiet_hints;  // nor at these words, if any
 
   static uint32_t Load(const U32& word) { return LoadAny("load", word); }
   static uint64_t Load(const U64& word) { return LoadAny("load", word); }
   static uint64_t LoadHint(const U64& word) { return LoadAny("load hint", word); }
+  static uint32_t LoadHint(const U32& word) { return LoadAny("load hint", word); }
+  static void StoreHint(U32& word, uint32_t v) {
+    Before(&word);
+    Trace("store hint", &word, word, v);
+    word = v;
+  }
+  static uint64_t FetchOr(U64& word, uint64_t v) {
+    Before(&word);
+    const uint64_t before = word;
+    Trace("or", &word, before, before | v);
+    Write(word, before | v);
+    return before;
+  }
+  static uint64_t FetchAnd(U64& word, uint64_t v) {
+    Before(&word);
+    const uint64_t before = word;
+    Trace("and", &word, before, before & v);
+    Write(word, before & v);
+    return before;
+  }
   static void Store(U32& word, uint32_t v) {
-    Before();
+    Before(&word);
     Trace("store", &word, word, v);
     word = v;
   }
   static void Store(U64& word, uint64_t v) {
-    Before();
+    Before(&word);
     Trace("store", &word, word, v);
     Write(word, v);
   }
   static void StoreRelease(U64& word, uint64_t v);
   static bool CompareExchange(U64& word, uint64_t expected, uint64_t desired) {
-    Before();
+    Before(&word);
     if (word != expected) {
       Trace("cas fails", &word, word, expected);
       return false;
@@ -107,8 +129,8 @@ struct SimMemory {
   }
 
   // A scheduling point at which the running fiber's stores become visible.
-  static void Before() {
-    if (quiet) return;
+  static void Before(const void* word = nullptr) {
+    if (quiet || IsQuietHint(word)) return;
     TheScheduler().Point();
     buffers[TheScheduler().current()].Drain();
   }
@@ -117,9 +139,12 @@ struct SimMemory {
   }
 
  private:
+  static bool IsQuietHint(const void* word) {
+    return quiet_hints != nullptr && word != nullptr && quiet_hints->Contains(word);
+  }
   template <class Word>
   static Word LoadAny(const char* operation, const Word& word) {
-    if (quiet) return word;
+    if (quiet || IsQuietHint(&word)) return word;
     TheScheduler().Point();
     Word value = word;
     const StoreBuffer& own = buffers[TheScheduler().current()];

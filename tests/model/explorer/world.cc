@@ -38,10 +38,10 @@ void World::ResetWords() {
   sessions.fill(0);
   wcnt = heartbeat = 0;
   epoch = 1;
-  wseq = dseq = gate = 0;
+  wseq = dseq = 0;
   grant_bits = (uint64_t{1} << config.slots) - 1;
-  release_word =
-      static_cast<uint32_t>(config.locked ? shm::ReleaseWord::kLocked : shm::ReleaseWord::kFree);
+  policy = shm::MakePolicy(shm::Gate::kOpen, config.locked ? shm::ReleaseWord::kLocked
+                                                           : shm::ReleaseWord::kFree);
   words = {};
   words.slots = slots.data();
   words.max_capacity = static_cast<uint32_t>(config.slots);
@@ -49,11 +49,14 @@ void World::ResetWords() {
   words.dseq = &dseq;
   words.wcnt = &wcnt;
   words.epoch = &epoch;
-  words.gate = &gate;
-  words.release_word = &release_word;
+  words.policy = &policy;
   words.heartbeat = &heartbeat;
   words.grant_bits = &grant_bits;
   words.sessions = sessions.data();
+  finder.Clear();
+  finder.Lay(words);
+  for (int i = 0; i < config.slots; ++i) PublishSlot(words, static_cast<SlotIndex>(i));
+  SimMemory::quiet_hints = config.finder ? nullptr : &finder;
 }
 
 void World::ResetProcess(Process& p, int id) {
@@ -64,11 +67,10 @@ void World::ResetProcess(Process& p, int id) {
   p.inbox.clear();
   p.outbox.clear();
   p.tickets.clear();
-  p.flags.attach_gen = 1;
-  p.flags.segment_dead = p.flags.gate_void = 0;
+  p.flags.word = ProcessFlags<SimMemory>::kAttachStep;
   p.claims.emplace(words.max_capacity);
   sessions[p.owner] = ActiveWord(id);
-  p.attachment = {words, p.owner, ActiveWord(id), 1};
+  p.attachment = {words, p.owner, ActiveWord(id), ProcessFlags<SimMemory>::kAttachStep};
 }
 
 void World::SpawnAll() {
@@ -169,8 +171,39 @@ void World::Judge() {
   check(!oracle.AnyHolder(), "somebody holds a slot at the end");
   check(grant_bits == (uint64_t{1} << config.slots) - 1, "a free slot is withheld at the end");
   check(worker.queue.empty(), "somebody is left in the queue");
-  check(gate == static_cast<uint32_t>(shm::Gate::kOpen), "the gate stayed closed");
+  check(words.gate() == shm::Gate::kOpen, "the gate stayed closed");
   check(WaiterCount(wcnt) == 0, "the waiter count is not zero at the end");
+  if (!s.failed()) JudgeFinder();
+}
+
+// Whatever was lost with a thread, three scans later a search finds every free slot.
+void World::JudgeFinder() {
+  auto alive = [this](SessionIndex owner) {
+    for (int i = 0; i < process_count; ++i) {
+      const Process& p = processes[static_cast<size_t>(i)];
+      if (p.owner == owner) return !p.dead && !p.revoked;
+    }
+    return false;
+  };
+  for (int scan = 0; scan < 3; ++scan) worker.authority->Scan(0, 0, alive, worker.report);
+  for (int i = 0; i < config.slots; ++i) {
+    if (!IsFindable(static_cast<SlotIndex>(i))) {
+      TheScheduler().MarkFailed("no hint leads to a free slot");
+    }
+  }
+}
+
+bool World::IsFindable(SlotIndex slot) const {
+  if ((words.finder.level[0][0] >> slot & 1) != 0) return true;
+  for (uint32_t r = 0; r < words.finder.record_count; ++r) {
+    const bool listed = (words.finder.summary[0] >> r & 1) != 0 && *words.finder.summary_root != 0;
+    if (!listed || words.finder.records[r].claim == 0) continue;
+    for (uint32_t named : words.finder.records[r].entries) {
+      if (named == 0) break;
+      if (named == slot + 1) return true;
+    }
+  }
+  return false;
 }
 
 std::string World::NameOf(const void* word) const {
@@ -184,20 +217,17 @@ std::string World::NameOf(const void* word) const {
   if (word == &wcnt) return "wcnt";
   if (word == &wseq) return "wseq";
   if (word == &dseq) return "dseq";
-  if (word == &gate) return "gate";
+  if (word == &policy) return "policy";
   if (word == &epoch) return "epoch";
-  if (word == &release_word) return "release_word";
   if (word == &grant_bits) return "grant_bits";
   for (int i = 0; i < process_count; ++i) {
     const Process& p = processes[static_cast<size_t>(i)];
-    if (word == &p.flags.attach_gen) return numbered("attach_gen", i);
-    if (word == &p.flags.segment_dead) return numbered("segment_dead", i);
-    if (word == &p.flags.gate_void) return numbered("gate_void", i);
+    if (word == &p.flags.word) return numbered("flags", i);
     for (const Ticket<SimMemory>* t : p.tickets) {
       if (word == &t->state) return numbered("ticket", static_cast<int64_t>(t->id));
     }
   }
-  return "private";
+  return finder.Contains(word) ? "hint" : "private";
 }
 
 }  // namespace leaseplane::explorer

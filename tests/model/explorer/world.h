@@ -137,8 +137,9 @@ class World : public FaultSource {
   PoolWords<SimMemory> words;
   std::array<uint64_t, kSlotsMax> slots{};
   std::array<uint64_t, 8> sessions{};
-  uint64_t wcnt = 0, epoch = 0, heartbeat = 0, grant_bits = 0;
-  uint32_t wseq = 0, dseq = 0, gate = 0, release_word = 0;
+  uint64_t wcnt = 0, epoch = 0, heartbeat = 0, grant_bits = 0, policy = 0;
+  uint32_t wseq = 0, dseq = 0;
+  FinderMemory<SimMemory> finder;
 
   int process_count = 0;
   std::array<Process, kProcessesMax> processes;
@@ -162,6 +163,8 @@ class World : public FaultSource {
   void ResetWords();
   void ResetProcess(Process& p, int id);
   void SpawnAll();
+  void JudgeFinder();
+  bool IsFindable(SlotIndex slot) const;
   void SpawnDaemon(bool restarted);
   void KillProcess(Process& p);
   void CrashWorker();

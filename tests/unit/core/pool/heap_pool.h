@@ -12,6 +12,7 @@
 #include "core/pool/claims.h"
 #include "core/pool/slot_client.h"
 #include "core/shm/layout.h"
+#include "tests/support/finder_memory.h"
 
 namespace leaseplane {
 
@@ -39,11 +40,11 @@ class HeapPool {
     words_.dseq = &dseq_;
     words_.wcnt = &wcnt_;
     words_.epoch = &epoch_;
-    words_.gate = &gate_;
-    words_.release_word = &release_word_;
+    words_.policy = &policy_;
     words_.heartbeat = &heartbeat_;
     words_.grant_bits = bits_.get();
     words_.sessions = sessions_.get();
+    finder_.Lay(words_);
   }
 
   const PoolWords<M>& words() const { return words_; }
@@ -52,7 +53,10 @@ class HeapPool {
   bool Bit(SlotIndex i) const { return words_.IsGranted(i); }
   uint32_t wseq() const { return M::Load(*words_.wseq); }
   uint32_t dseq() const { return M::Load(*words_.dseq); }
-  void SetGate(shm::Gate gate) { M::Store(*words_.gate, static_cast<uint32_t>(gate)); }
+  void SetGate(shm::Gate gate) {
+    M::Store(*words_.policy,
+             shm::MakePolicy(gate, shm::ReleaseWordOf(M::Load(*words_.policy))));
+  }
   void Enlist(uint32_t count) { M::FetchAdd(*words_.wcnt, count); }
 
   static uint64_t ActiveWord(SessionIndex owner) {
@@ -65,8 +69,9 @@ class HeapPool {
 
  private:
   std::unique_ptr<typename M::U64[]> slots_, bits_, sessions_;
-  typename M::U32 wseq_{0}, dseq_{0}, gate_{0}, release_word_{0};
-  typename M::U64 wcnt_{0}, epoch_{1}, heartbeat_{0};
+  typename M::U32 wseq_{0}, dseq_{0};
+  typename M::U64 wcnt_{0}, epoch_{1}, heartbeat_{0}, policy_{0};
+  FinderMemory<M, 4096> finder_;
   PoolWords<M> words_;
 };
 
@@ -78,11 +83,12 @@ struct HeapClient {
         claims(pool.words().max_capacity),
         record(claims.Borrow()) {
     pool.Activate(session);
+    record.Bind(attachment.words, session);
   }
 
   TryResult Try(LocalGrant& grant) { return TryAcquire(attachment, flags, claims, record, grant); }
   ReleaseResult Release(const LocalGrant& grant) {
-    return leaseplane::Release(attachment, flags, claims, grant.slot, grant.token);
+    return leaseplane::Release(attachment, flags, claims, &record, grant.slot, grant.token);
   }
 
   Attachment<M> attachment;

@@ -57,6 +57,7 @@ class PoolStressTest : public testing::Test {
   void Work(int thread, int rounds, bool waits) {
     HeapClient<M>& client = *clients_[static_cast<size_t>(thread) % clients_.size()];
     ThreadRecord<M>& record = client.claims.Borrow();
+    record.Bind(client.attachment.words, client.attachment.owner);
     NoQueuePort port;
     for (int i = 0; i < rounds; ++i) {
       LocalGrant grant;
@@ -73,7 +74,10 @@ class PoolStressTest : public testing::Test {
         continue;
       }
       Hold(grant);
-      if (client.Release(grant) != ReleaseResult::kOk) ++errors_;
+      if (Release(client.attachment, client.flags, client.claims, &record, grant.slot,
+                  grant.token) != ReleaseResult::kOk) {
+        ++errors_;
+      }
       ++holds_;
     }
     Claims<M>::Return(record);

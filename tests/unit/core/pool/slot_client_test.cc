@@ -117,7 +117,7 @@ TEST_F(SlotClientTest, AVoidGateAddsTheLocalWakeAndKeepsTheDaemons) {
   const LocalGrant grant = Take();
   pool_.Enlist(1);
   pool_.SetGate(shm::Gate::kClosed);
-  M::Store(client_.flags.gate_void, 1);
+  client_.flags.Set(ProcessFlags<M>::kGateVoid, true);
   client_.Release(grant);
   EXPECT_EQ(pool_.dseq(), 1u);
   EXPECT_EQ(pool_.wseq(), 1u);
@@ -128,7 +128,7 @@ TEST_F(SlotClientTest, AClosedGateIsHonouredUnlessItIsVoid) {
   LocalGrant grant;
   EXPECT_EQ(client_.Try(grant), TryResult::kGateClosed);
   EXPECT_EQ(pool_.Word(0), FreeWord(kFirst));
-  M::Store(client_.flags.gate_void, 1);
+  client_.flags.Set(ProcessFlags<M>::kGateVoid, true);
   EXPECT_EQ(client_.Try(grant), TryResult::kOk);
 }
 
@@ -172,7 +172,7 @@ TEST_F(SlotClientTest, UndoWritesFreeEvenWhereReleasesWriteLocked) {
 }
 
 TEST_F(SlotClientTest, AnAttachmentThatIsNotPresentTakesNothing) {
-  M::FetchAdd(client_.flags.attach_gen, 1);
+  client_.flags.BumpAttachGen();
   LocalGrant grant;
   EXPECT_EQ(client_.Try(grant), TryResult::kMoved);
   EXPECT_EQ(StateOf(pool_.Word(0)), SlotState::kFree);
@@ -180,7 +180,7 @@ TEST_F(SlotClientTest, AnAttachmentThatIsNotPresentTakesNothing) {
 
 TEST_F(SlotClientTest, ADeadSegmentGrantsNothingAndHoldsNothing) {
   const LocalGrant grant = Take();
-  M::Store(client_.flags.segment_dead, 1);
+  client_.flags.Set(ProcessFlags<M>::kSegmentDead, true);
   EXPECT_FALSE(StillHeld(client_.attachment, client_.flags, grant.slot, grant.token));
   LocalGrant other;
   EXPECT_EQ(client_.Try(other), TryResult::kMoved);
@@ -188,7 +188,7 @@ TEST_F(SlotClientTest, ADeadSegmentGrantsNothingAndHoldsNothing) {
 
 TEST_F(SlotClientTest, AReleaseDuringReDeclarationSaysSo) {
   const LocalGrant grant = Take();
-  M::FetchAdd(client_.flags.attach_gen, 1);
+  client_.flags.BumpAttachGen();
   EXPECT_EQ(client_.Release(grant), ReleaseResult::kMoved);
   EXPECT_EQ(pool_.Word(0), FreeWord(kFirst + 1));
 }

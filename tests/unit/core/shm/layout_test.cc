@@ -54,8 +54,7 @@ const std::map<std::string, Table>& Structs() {
         PLACE(CtlHeader, reserved0),
         PLACE(CtlHeader, reserved1),
         PLACE(CtlHeader, epoch),
-        PLACE(CtlHeader, gate),
-        PLACE(CtlHeader, release_word),
+        PLACE(CtlHeader, policy),
         PLACE(CtlHeader, active_records),
         PLACE(CtlHeader, reserved2),
         PLACE(CtlHeader, reserved3),
@@ -74,7 +73,11 @@ const std::map<std::string, Table>& Structs() {
         {"dseq", {kDseqOffset, 4}},
         {"wcnt", {kWcntOffset, 8}},
         {"record_summary", {kRecordSummaryOffset, kRecordCountMax / 64 * 8}},
+        {"summary_root", {kSummaryRootOffset, 8}},
         {"slots", {kSlotsOffset, 8}}}},
+      {"FinderRecord",
+       {PLACE(FinderRecord, claim), PLACE(FinderRecord, reserved0), PLACE(FinderRecord, entries),
+        PLACE(FinderRecord, reserved1)}},
   };
   return *structs;
 }
@@ -125,7 +128,7 @@ TEST_F(LayoutDocument, HasEveryFieldAtTheOffsetOfTheStruct) {
 }
 
 TEST_F(LayoutDocument, TablesLeaveNoGapBetweenFields) {
-  for (const std::string name : {"SegmentHeader", "CtlHeader", "MetaHeader", "SessHeader"}) {
+  for (const std::string name : {"SegmentHeader", "CtlHeader", "MetaHeader", "SessHeader", "FinderRecord"}) {
     std::map<uint64_t, uint64_t> by_offset;
     for (const auto& [field, place] : tables_[name]) by_offset[place.offset] = place.bytes;
     uint64_t end = 0;

@@ -16,6 +16,7 @@
 #include "core/pool/pool_words.h"
 #include "server/engine/ledger_port.h"
 #include "server/engine/ports.h"
+#include "tests/support/finder_memory.h"
 
 namespace leaseplane::engine {
 
@@ -29,10 +30,10 @@ class HeapPool {
     words_.dseq = &dseq_;
     words_.wcnt = &wcnt_;
     words_.epoch = &epoch_;
-    words_.gate = &gate_;
-    words_.release_word = &release_word_;
+    words_.policy = &policy_;
     words_.heartbeat = &heartbeat_;
     words_.grant_bits = grant_bits_.data();
+    finder_.Lay(words_);
   }
   PoolWords<RealMemory>& words() { return words_; }
   SlotWord Word(SlotIndex slot) const { return slots_[slot].load(); }
@@ -41,8 +42,9 @@ class HeapPool {
  private:
   std::vector<std::atomic<uint64_t>> slots_;
   std::vector<std::atomic<uint64_t>> grant_bits_;
-  std::atomic<uint32_t> wseq_{0}, dseq_{0}, gate_{0}, release_word_{0};
-  std::atomic<uint64_t> wcnt_{0}, epoch_{1}, heartbeat_{0};
+  std::atomic<uint32_t> wseq_{0}, dseq_{0};
+  std::atomic<uint64_t> wcnt_{0}, epoch_{1}, heartbeat_{0}, policy_{0};
+  FinderMemory<RealMemory, 4096> finder_;
   PoolWords<RealMemory> words_;
 };
 

@@ -42,16 +42,18 @@ struct LocalState {
   uint32_t handle = 0;  // the pool's number in messages
   uint32_t capacity = 0;
   bool fifo = false;
+  uint32_t cache_index = 0;  // of thread_caches
   int64_t max_overtake_ns = 0;
 };
 
-// The claims a thread used last, and its record there. Trivial, so that access to it costs no
-// initialisation check.
+// The states a thread used last, and its record for each, bound to it. Trivial, so that access to
+// it costs no initialisation check.
 struct ThreadCache {
-  const Claims<RealMemory>* claims;
+  const LocalState* state;
   ThreadRecord<RealMemory>* record;
 };
-extern constinit thread_local ThreadCache thread_cache;
+inline constexpr uint32_t kThreadCaches = 8;
+extern constinit thread_local ThreadCache thread_caches[kThreadCaches];
 
 class LocalPool {
  public:
@@ -78,8 +80,9 @@ class LocalPool {
     const LocalState& s = *state();
     // The whole token: the words know the generation only, which another segment may repeat.
     if (!IsClaimed(s, slot, token)) return ReasonOfLoss(s);
-    const ReleaseResult result = leaseplane::Release(s.attachment, flags_, *s.claims, slot, token);
-    if (result == ReleaseResult::kOk) return Reason::kNone;
+    const ReleaseResult result =
+        leaseplane::Release(s.attachment, flags_, *s.claims, &RecordOf(s), slot, token);
+    if (result == ReleaseResult::kOk) [[likely]] return Reason::kNone;
     return FinishRelease(s, result, slot, token);
   }
 
@@ -101,20 +104,21 @@ class LocalPool {
   void Publish(const LocalState* s) { state_.store(s, std::memory_order_release); }
 
  private:
-  static ThreadRecord<RealMemory>& RecordOf(Claims<RealMemory>& claims) {
-    if (thread_cache.claims == &claims) [[likely]]
-      return *thread_cache.record;
-    return BorrowRecord(claims);
+  ThreadRecord<RealMemory>& RecordOf(const LocalState& s) const noexcept {
+    const ThreadCache& cache = thread_caches[s.cache_index];
+    if (cache.state == &s) [[likely]] return *cache.record;
+    return BorrowRecord(s);
   }
-  static ThreadRecord<RealMemory>& BorrowRecord(Claims<RealMemory>& claims);
+  ThreadRecord<RealMemory>& BorrowRecord(const LocalState& s) const;
 
   static bool IsClaimed(const LocalState& s, SlotIndex slot, FencingToken token) noexcept {
     return slot < s.claims->max_capacity() && s.claims->HeldToken(slot) == token;
   }
 
   TryResult TryOnce(const LocalState& s, LocalGrant& grant) noexcept {
-    return leaseplane::TryAcquire(s.attachment, flags_, *s.claims, RecordOf(*s.claims), grant);
+    return leaseplane::TryAcquire(s.attachment, flags_, *s.claims, RecordOf(s), grant);
   }
+  Reason TryEverySlot(const LocalState& s, LocalGrant& grant);
   WaitResult WaitOn(const LocalState& s, int64_t started_ns, int64_t deadline_ns,
                     LocalGrant& grant);
   Reason FinishRelease(const LocalState& s, ReleaseResult result, SlotIndex slot,
