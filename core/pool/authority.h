@@ -95,11 +95,9 @@ class Authority {
   // Segment inherited from a worker that ended: believes well-formed words, rebuilds the grant
   // bits (0 for daemon-held and locked slots), and kicks.
   void Adopt(int64_t now_ns);
-  void SetEpoch(Epoch epoch) { M::Store(*words_.epoch, epoch); }
-  Epoch epoch() const { return static_cast<Epoch>(M::Load(*words_.epoch)); }
-  void SetReleaseWord(shm::ReleaseWord value) {
-    M::Store(*words_.policy, shm::MakePolicy(gate(), value));
-  }
+  void SetEpoch(Epoch epoch) { StorePolicy(epoch, gate(), release_word()); }
+  Epoch epoch() const { return shm::PolicyEpoch(M::Load(*words_.policy)); }
+  void SetReleaseWord(shm::ReleaseWord value) { StorePolicy(epoch(), gate(), value); }
   void Beat() { M::Store(*words_.heartbeat, M::Load(*words_.heartbeat) + 1); }
 
   // -- grants
@@ -165,6 +163,11 @@ class Authority {
   void CountGrantsUpTo(const SlotShadow& s, Generation gen) {
     if (gen > s.gen_max) seen_by_grants_ += std::min(gen - s.gen_max, Generation{1} << 26);
   }
+  // The daemon is the only writer.
+  void StorePolicy(Epoch epoch, shm::Gate gate, shm::ReleaseWord release_word) {
+    M::Store(*words_.policy, shm::MakePolicy(epoch, gate, release_word));
+  }
+  shm::ReleaseWord release_word() const { return shm::ReleaseWordOf(M::Load(*words_.policy)); }
   void StoreGrantBit(SlotIndex slot, bool value);
   void PublishGrantBit(SlotIndex slot);  // as the shadow wants it
   void WakeAfterDaemonFree();            // I5

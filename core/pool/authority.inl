@@ -261,7 +261,7 @@ template <class M>
 void Authority<M>::SetGate(shm::Gate next) {
   const shm::Gate old = gate();
   if (next == old) return;
-  M::Store(*words_.policy, shm::MakePolicy(next, shm::ReleaseWordOf(M::Load(*words_.policy))));
+  StorePolicy(epoch(), next, release_word());
   if (next == shm::Gate::kClosed) {
     M::FetchAdd(*words_.wseq, 1);
     M::FutexWake(*words_.wseq, shm::kWakeAll);

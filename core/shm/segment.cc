@@ -70,7 +70,7 @@ void FormatCtl(std::byte* ctl, const Geometry& geometry, uint64_t pool_uid, Epoc
   header.bitmap_offset = geometry.bitmap_offset;
   header.grant_bits_offset = kPageBytes;
   header.base_epoch = base_epoch;
-  header.epoch = base_epoch;
+  header.policy = MakePolicy(base_epoch, Gate::kOpen, ReleaseWord::kFree);
   std::memcpy(ctl, &header, sizeof(header));
 }
 

@@ -29,7 +29,6 @@ class HeapPool {
     words_.wseq = &wseq_;
     words_.dseq = &dseq_;
     words_.wcnt = &wcnt_;
-    words_.epoch = &epoch_;
     words_.policy = &policy_;
     words_.heartbeat = &heartbeat_;
     words_.grant_bits = grant_bits_.data();
@@ -43,7 +42,8 @@ class HeapPool {
   std::vector<std::atomic<uint64_t>> slots_;
   std::vector<std::atomic<uint64_t>> grant_bits_;
   std::atomic<uint32_t> wseq_{0}, dseq_{0};
-  std::atomic<uint64_t> wcnt_{0}, epoch_{1}, heartbeat_{0}, policy_{0};
+  std::atomic<uint64_t> wcnt_{0}, heartbeat_{0};
+  std::atomic<uint64_t> policy_{shm::MakePolicy(1, shm::Gate::kOpen, shm::ReleaseWord::kFree)};
   FinderMemory<RealMemory, 4096> finder_;
   PoolWords<RealMemory> words_;
 };
