@@ -135,14 +135,15 @@ class Claims {
   }
 
   // The audit. `asked` != 0: returns it if this process holds or is just taking that generation,
-  // else 0. `asked` == 0: the generation held, if any. Records are read before the tables.
+  // else 0. `asked` == 0: the generation held, if any. Records are read before the tables, for what
+  // is being taken, and after them, for what is being given back.
   Generation Audit(SlotIndex slot, Generation asked) const {
-    for (ThreadRecord<M>* r = First(); r != nullptr; r = r->next) {
-      const uint64_t pending = M::Load(r->pending);
-      if (asked != 0 && pending == ThreadRecord<M>::Pending(slot, asked)) return asked;
-    }
+    if (asked != 0 && IsTouched(slot, asked)) return asked;
     const Generation held = GenerationOf(HeldToken(slot));
     if (asked == 0 || held == asked) return held;
+    // A release enters its record first and the tables then; what was noted meanwhile is seen here,
+    // unless its CAS is done.
+    if (IsTouched(slot, asked)) return asked;
     const uint64_t revoked = M::Load(At(slot).revoked);
     return revoked != 0 && M::Load(At(slot).acquired) <= revoked ? asked : 0;
   }
@@ -173,6 +174,14 @@ class Claims {
   };
 
   Entry& At(SlotIndex slot) const { return entries_[uint64_t{slot} << shift_]; }
+
+  bool IsTouched(SlotIndex slot, Generation gen) const {
+    const uint64_t touched = ThreadRecord<M>::Pending(slot, gen);
+    for (ThreadRecord<M>* r = First(); r != nullptr; r = r->next) {
+      if (M::Load(r->pending) == touched) return true;
+    }
+    return false;
+  }
 
   bool IsWonButNotNoted(const PoolWords<M>& p, SessionIndex owner, uint64_t pending) const {
     const auto slot = static_cast<SlotIndex>((pending >> kGenerationBits) - 1);

@@ -106,8 +106,8 @@ ThreadRecord<RealMemory>& LocalPool::BorrowRecord(const LocalState& s) const {
 }
 
 uint32_t LocalPool::NextCacheIndex() noexcept {
-  static std::atomic<uint32_t> pools{0};
-  return pools.fetch_add(1, std::memory_order_relaxed) % kThreadCaches;
+  static constinit RealMemory::U32 pools{0};
+  return RealMemory::FetchAdd(pools, 1) % kThreadCaches;
 }
 
 LocalPool::Taken LocalPool::TryAcquireSlowly() noexcept {
