@@ -83,6 +83,7 @@ class Worker {
     options.store.token_floor = options_.state.token_floor;
     options.store.build_unix_s = LEASEPLANE_BUILD_UNIX_S;
     options.pools = options_.pools;
+    options.restart_grace_ns = options_.lifecycle.restart_grace_ns;
     options.redeclare_grace_ns = options_.lifecycle.redeclare_grace_ns;
     options.sessions_max = sessions_max_;
     auto plane = plane::DaemonPlane::Start(std::move(options), holdings_, channel_);

@@ -81,6 +81,8 @@ struct RecoverOptions {
   bool same_boot = true;      // instants in the ledger are of the running kernel
   bool await_claims = false;  // kFresh: grant nothing until EndRecovery (holders may re-declare)
   Generation first_gen = 0;   // kFresh
+  // Least time a live lease has to be renewed in after a restart in the same boot.
+  int64_t restart_grace_ns = 15 * kSecond;
 };
 
 struct RecoverReport {
@@ -103,9 +105,9 @@ class PoolEngine {
   // First call, once. Before it the caller has stored the epoch (Authority::SetEpoch). Sets the
   // release word, initializes or adopts the segment (a kick included), restores the ledger's leases
   // under their own tokens, applies operator locks. Deadlines: same boot: the rest, but at least
-  // min(ttl, 15 s); other boot: the full ttl again. Leaves kRecovering if claims are awaited, else
-  // kActive. An adopted segment grants at once, but an open gate waits for EndRecovery or 1 s, so
-  // that sessions can present their tickets again.
+  // min(ttl, restart_grace); other boot: the full ttl again. Leaves kRecovering if claims are
+  // awaited, else kActive. An adopted segment grants at once, but an open gate waits for
+  // EndRecovery or 1 s, so that sessions can present their tickets again.
   RecoverReport Recover(Instant now, const LedgerContents& contents, const RecoverOptions& how,
                         Actions& actions);
   // A session says it held `slot` under `token`. True: it holds it (again). Fresh segment, while
@@ -259,8 +261,8 @@ class PoolEngine {
   void OpenDamageCase(Instant now, SlotIndex slot, Actions& actions);
   void HearDamageClaim(SessionIndex session, SlotIndex slot, Generation gen_held,
                        AuditBook::DamageCase& damage, Actions& actions);
-  void RestoreLease(Instant now, LeaseRecord record, bool same_boot, RecoverReport& report,
-                    Actions& actions);
+  void RestoreLease(Instant now, LeaseRecord record, const RecoverOptions& how,
+                    RecoverReport& report, Actions& actions);
   bool PutLeaseWord(Instant now, const LeaseRecord& record, RecoverReport& report,
                     Actions& actions);
   void FreeUnwrittenGrants(Instant now, RecoverReport& report, Actions& actions);

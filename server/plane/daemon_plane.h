@@ -39,6 +39,7 @@ struct PlaneOptions {
   std::string state_dir;  // locked, with its folders
   store::StoreOptions store;
   std::vector<engine::PoolOptions> pools;  // of the configuration
+  int64_t restart_grace_ns = 15 * engine::kSecond;
   int64_t redeclare_grace_ns = 10 * engine::kSecond;
   uint32_t sessions_max = 1'024;
 };

@@ -179,7 +179,8 @@ absl::Status DaemonPlane::StartPools(keeper::Holdings& holdings) {
 
   builder_ = std::make_unique<PoolBuilder>(BuilderContext{
       store_.get(), &vault_, sess_.mapping.base(), store::LedgerDir(options_.state_dir), boot_id_,
-      last_run_, claims_possible_, options_.redeclare_grace_ns, &shared_->recovering_until_ns,
+      last_run_, claims_possible_, options_.restart_grace_ns, options_.redeclare_grace_ns,
+      &shared_->recovering_until_ns,
       Outlets{attach_.get(), writer_.get(), &watchers_, &ids_, sessions_.get()}});
   listener_ = std::make_unique<ReleaseListener>();
   writer_->Start();

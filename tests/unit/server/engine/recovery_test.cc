@@ -59,6 +59,27 @@ TEST_F(RecoveryTest, AfterAWorkersRestartALeaseHasItsRestButAtLeastTheGrace) {
             15 * kSecond);
 }
 
+TEST_F(RecoveryTest, TheGraceAfterARestartIsTheConfiguredOne) {
+  options_.capacity = 3;
+  options_.default_ttl_ns = kMinute;
+  Start();
+  const Grant late = MustAcquire();
+  Pass(58 * kSecond);
+  const Grant early = MustAcquire();
+  AcquireRequest short_one = Request();
+  short_one.ttl_ns = 5 * kSecond;
+  const Grant brief = MustAcquire(short_one);
+  Pass(kSecond);
+  restart_grace_ns_ = 40 * kSecond;
+  RestartAdopting();
+  const auto rest_of = [&](const Grant& grant) {
+    return std::get<LeaseInfo>(engine_->GetLease(now_, grant.lease.id)).remaining_ns;
+  };
+  EXPECT_EQ(rest_of(late), 40 * kSecond);
+  EXPECT_EQ(rest_of(early), 59 * kSecond) << "has more than the grace";
+  EXPECT_EQ(rest_of(brief), 5 * kSecond) << "never more than the ttl";
+}
+
 TEST_F(RecoveryTest, AfterARebootALeaseHasItsFullTtlUnderItsOwnToken) {
   options_.default_ttl_ns = kMinute;
   Start();
