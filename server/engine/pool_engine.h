@@ -179,6 +179,7 @@ class PoolEngine {
   // -- operators
   Result<SlotInfo> LockSlot(Instant now, SlotIndex slot, const std::string& reason,
                             Actions& actions);
+  // Also takes back a lock that has not taken effect yet. kFailedPrecondition: it is not locked.
   Result<SlotInfo> UnlockSlot(Instant now, SlotIndex slot, Actions& actions);
   // grace_ns 0: at once. Else the holder is told, and the slot is taken when the grace ends; again
   // with a shorter grace: the earlier end holds. The answer is the lease as it is afterwards.
