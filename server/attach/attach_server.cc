@@ -66,7 +66,7 @@ void AttachServer::Stop() {
 
 bool AttachServer::Watch(int fd, uint64_t key) {
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLRDHUP;
+  event.events = kWatchedEvents;
   event.data.u64 = key;
   return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
@@ -106,7 +106,9 @@ void AttachServer::HandleEvent(uint64_t key) {
     case Source::kGreeting:
       return ReadGreeting(id);
     case Source::kConnection:
-      if (SessionAt(id).serial == serial) ReadConnection(id);
+      if (SessionAt(id).serial != serial) return;
+      ReadConnection(id);
+      if (IsRestartUntold(id)) TellOfRestart(id);
       return;
     case Source::kProcess:
       if (SessionAt(id).serial == serial) ProcessEnded(id);

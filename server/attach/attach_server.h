@@ -14,6 +14,8 @@
 // ended, and, for kTree, the connection hung up. Without a pidfd it is not given out again.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -37,7 +39,7 @@ namespace leaseplane::attach {
 
 enum class Delivery {
   kMust,  // a peer that does not take it has ended
-  kMay,   // dropped when the peer is behind; for questions that are asked again
+  kMay,   // dropped when the peer is behind; for what is asked or said again
 };
 
 // Why a peer was turned away. Labels of a metric: few, fixed.
@@ -64,8 +66,9 @@ class AttachServer {
   AttachServer& operator=(const AttachServer&) = delete;
 
   // Sets up, takes over the sessions of the worker before (moved out of `held`, by index), revokes
-  // those that cannot go on, and tells the others kWorkerRestarted. Before Start. The handler is
-  // not called before Start; what it has to hear comes first then.
+  // those that cannot go on, and tells the others kWorkerRestarted: a peer without room for it is
+  // told the latest as soon as it reads again, and goes on until then. Before Start. The handler
+  // is not called before Start; what it has to hear comes first then.
   absl::Status Adopt(std::vector<keeper::HeldSession>& held);
   void Start();
   void Stop();
@@ -74,6 +77,7 @@ class AttachServer {
   bool Send(SessionIndex session, const Message& message, Delivery delivery);
   // To every session that has opened the pool.
   void SendToPool(uint32_t pool_handle, const Message& message, Delivery delivery);
+  // To every session, dropped where the peer is behind.
   void Broadcast(const Message& message);
   // Ends the session soon, on the server's thread. `why` is static text, for the log.
   void EndSession(SessionIndex session, const char* why);
@@ -97,6 +101,7 @@ class AttachServer {
   struct Session {
     obs::Mutex mu;
     UniqueFd connection ABSL_GUARDED_BY(mu);
+    bool is_restart_untold ABSL_GUARDED_BY(mu) = false;  // waits for room in the peer's buffer
     // Attach thread only.
     UniqueFd pidfd;
     uint32_t serial = 0;  // 24 bits; tells events of an earlier user of the index apart
@@ -114,6 +119,7 @@ class AttachServer {
   void ReadGreeting(uint32_t id);
   void ReadConnection(SessionIndex index);
   void ProcessEnded(SessionIndex index);
+  static constexpr uint32_t kWatchedEvents = EPOLLIN | EPOLLRDHUP;
   bool Watch(int fd, uint64_t key);
   void Unwatch(int fd);
   void Reject(Rejection rejection);
@@ -121,6 +127,11 @@ class AttachServer {
   // session_life.cc: sessions begin and end
   absl::Status AdoptOne(SessionIndex index, keeper::HeldSession held);
   bool WatchSession(SessionIndex index);
+  void TellOfRestart(SessionIndex index);
+  bool IsRestartUntold(SessionIndex index) {
+    obs::MutexLock lock(&SessionAt(index).mu);
+    return SessionAt(index).is_restart_untold;
+  }
   void BeginSession(UniqueFd connection, const Hello& hello);
   bool CheckHello(int connection, const Hello& hello, Peer& peer);
   bool KeepSession(SessionIndex index, UniqueFd connection, const Hello& hello, uint32_t uid);

@@ -68,10 +68,7 @@ absl::Status AttachServer::AdoptOne(SessionIndex index, keeper::HeldSession held
     return absl::OkStatus();
   }
   if (!WatchSession(index)) return absl::ErrnoToStatus(errno, "cannot watch a session");
-  Message message{};
-  message.kind = Kind::kWorkerRestarted;
-  message.worker_restarted.starts = options_.worker_starts;
-  Send(index, message, Delivery::kMust);
+  TellOfRestart(index);
   return absl::OkStatus();
 }
 
