@@ -71,7 +71,7 @@ struct SlotShadow {
   SlotWord last_word = 0;     // as seen by the last scan
   int64_t first_seen_ns = 0;  // when the present hold was first seen, or granted
   Generation held_gen = 0;    // daemon_held: the generation it is held under
-  Epoch base_epoch = 0;       // tokens of this slot's present numbering are not older
+  Epoch base_epoch = 0;       // tokens of this slot's present numbering are not older; see SetBase
   bool daemon_held = false;   // BUSY|1 by a grant of ours; any other word is damage
   bool grantable = true;      // clients may take it when it is FREE (false: recovering, shrunk)
   bool lock_wanted = false;   // operator lock: drain, then LOCKED
@@ -164,6 +164,13 @@ class Authority {
   // Clients granted `gen` on a slot that is about to change under the daemon's hand.
   void CountGrantsUpTo(const SlotShadow& s, Generation gen) {
     if (gen > s.gen_max) seen_by_grants_ += std::min(gen - s.gen_max, Generation{1} << 26);
+  }
+  // In shared memory too, where the next worker finds it: words do not tell.
+  void SetBase(SlotIndex slot, Epoch base) {
+    if (words_.base_epochs != nullptr && shadow_[slot].base_epoch != base) {
+      M::Store(words_.base_epochs[slot], base);
+    }
+    shadow_[slot].base_epoch = base;
   }
   void StoreGrantBit(SlotIndex slot, bool value);
   void PublishGrantBit(SlotIndex slot);  // as the shadow wants it

@@ -50,7 +50,9 @@ absl::StatusOr<PoolPtr> PoolBuilder::Build(const engine::PoolOptions& options, u
   absl::StatusOr<PoolSegments> segments =
       GetSegments(options, handle, epoch.epoch, std::move(held), is_adopted);
   if (!segments.ok()) return segments.status();
-  const PoolWords<RealMemory> words = WordsOf(segments->base(), context_.sess);
+  PoolWords<RealMemory> words = WordsOf(segments->base(), context_.sess);
+  words.base_epochs =
+      shm::BaseEpochsOf(segments->base().meta, segments->meta_bytes(), segments->geometry());
   auto pool = std::make_shared<PoolRuntime>(options, handle, epoch.epoch, *std::move(segments),
                                             words, std::move(recovered->ledger), context_.outlets);
   Recover(*pool, *recovered, is_adopted, epoch);

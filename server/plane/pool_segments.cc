@@ -97,7 +97,8 @@ absl::StatusOr<PoolSegments> PoolSegments::Adopt(keeper::HeldPool held, uint32_t
   s.data_ = std::move(held.data.mapping);
   s.ctl_ = std::move(held.ctl.mapping);
   s.meta_ = std::move(held.meta.mapping);
-  if (s.data_.bytes() != s.geometry_.data_bytes || s.ctl_.bytes() != s.geometry_.ctl_bytes) {
+  if (s.data_.bytes() != s.geometry_.data_bytes || s.ctl_.bytes() != s.geometry_.ctl_bytes ||
+      s.meta_.bytes() < shm::MetaBytes(s.geometry_, {})) {
     return absl::FailedPreconditionError("segments of another size");
   }
   absl::Status status = s.Seal();

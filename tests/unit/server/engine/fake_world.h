@@ -23,7 +23,8 @@ namespace leaseplane::engine {
 // The shared words of one pool.
 class HeapPool {
  public:
-  explicit HeapPool(uint32_t capacity) : slots_(capacity), grant_bits_((capacity + 63) / 64) {
+  explicit HeapPool(uint32_t capacity)
+      : slots_(capacity), grant_bits_((capacity + 63) / 64), base_epochs_(capacity) {
     words_.slots = slots_.data();
     words_.max_capacity = capacity;
     words_.wseq = &wseq_;
@@ -34,6 +35,7 @@ class HeapPool {
     words_.heartbeat = &heartbeat_;
     words_.grant_bits = grant_bits_.data();
     finder_.Lay(words_);
+    words_.base_epochs = base_epochs_.data();
   }
   PoolWords<RealMemory>& words() { return words_; }
   SlotWord Word(SlotIndex slot) const { return slots_[slot].load(); }
@@ -45,6 +47,7 @@ class HeapPool {
   std::atomic<uint32_t> wseq_{0}, dseq_{0};
   std::atomic<uint64_t> wcnt_{0}, epoch_{1}, heartbeat_{0}, policy_{0};
   FinderMemory<RealMemory, 4096> finder_;
+  std::vector<std::atomic<uint32_t>> base_epochs_;
   PoolWords<RealMemory> words_;
 };
 

@@ -190,6 +190,12 @@ TEST_F(PlaneTest, NewDaemonTakesReDeclarationsBeforeItGrants) {
   EXPECT_TRUE(WaitUntil([&] { return plane_->readiness() == Readiness::kServing; }));
   EXPECT_TRUE(client.Holds(0, GenerationOf(token)));
   EXPECT_EQ(Lease().lease.slot, 1u);
+  StartWorker();  // the words say nothing about epochs
+  const auto is_valid = [&](FencingToken t) {
+    return std::get<engine::TokenCheck>(plane_->CheckToken("gpu", 0, t)).valid;
+  };
+  EXPECT_TRUE(is_valid(token));
+  EXPECT_FALSE(is_valid(MakeToken(EpochOf(token) - 1, GenerationOf(token))));
 }
 
 TEST_F(PlaneTest, WorkerThatDiesWhileRecoveringStartsItAllAnew) {
