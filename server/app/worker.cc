@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "server/app/descriptor_limit.h"
 #include "server/app/listen_address.h"
 #include "server/keeper/keeper.h"
 #include "server/obs/log.h"
@@ -86,6 +87,8 @@ class Worker {
     options.restart_grace_ns = options_.lifecycle.restart_grace_ns;
     options.redeclare_grace_ns = options_.lifecycle.redeclare_grace_ns;
     options.sessions_max = sessions_max_;
+    options.sessions_per_process_max = options_.sessions.per_process_max;
+    options.sessions_per_uid_max = SessionsPerUid(options_.sessions.per_uid_max, sessions_max_);
     auto plane = plane::DaemonPlane::Start(std::move(options), holdings_, channel_);
     if (!plane.ok()) return plane.status();
     plane_ = *std::move(plane);

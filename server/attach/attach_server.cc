@@ -34,6 +34,10 @@ const char* RejectionName(Rejection rejection) {
       return "not_allowed";
     case Rejection::kTooMany:
       return "too_many";
+    case Rejection::kProcessQuota:
+      return "process_quota";
+    case Rejection::kUidQuota:
+      return "uid_quota";
     case Rejection::kTimeout:
       return "timeout";
     case Rejection::kInternal:
@@ -44,7 +48,12 @@ const char* RejectionName(Rejection rejection) {
 
 AttachServer::AttachServer(AttachOptions options, keeper::Vault& vault, SessionTable& table,
                            SessionHandler& handler)
-    : options_(std::move(options)), vault_(vault), table_(table), handler_(handler) {
+    : options_(std::move(options)),
+      vault_(vault),
+      table_(table),
+      handler_(handler),
+      per_process_max_(options_.sessions_per_process_max),
+      per_uid_max_(options_.sessions_per_uid_max) {
   sessions_.resize(kOwnerCount);
   for (auto& session : sessions_) session = std::make_unique<Session>();
 }

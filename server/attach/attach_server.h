@@ -29,6 +29,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "server/attach/connection.h"
+#include "server/attach/index_use.h"
 #include "server/attach/session_handler.h"
 #include "server/attach/session_table.h"
 #include "server/keeper/channel.h"
@@ -43,12 +44,24 @@ enum class Delivery {
 };
 
 // Why a peer was turned away. Labels of a metric: few, fixed.
-enum class Rejection : uint8_t { kRubbish, kAbi, kNotAllowed, kTooMany, kTimeout, kInternal };
-inline constexpr int kRejectionCount = 6;
+enum class Rejection : uint8_t {
+  kRubbish,
+  kAbi,
+  kNotAllowed,
+  kTooMany,
+  kProcessQuota,
+  kUidQuota,
+  kTimeout,
+  kInternal,
+};
+inline constexpr int kRejectionCount = 8;
 const char* RejectionName(Rejection rejection);
 
 struct AttachOptions {
   uint32_t sessions_max = 1'024;
+  // Of these, indexes that one process and one user may take; 0: no limit. See IndexUse.
+  uint32_t sessions_per_process_max = 0;
+  uint32_t sessions_per_uid_max = 0;
   std::string instance_id;
   uint64_t segment_uid = 0;
   int64_t heartbeat_period_ns = 100'000'000;
@@ -79,10 +92,21 @@ class AttachServer {
   void SendToPool(uint32_t pool_handle, const Message& message, Delivery delivery);
   // To every session, dropped where the peer is behind.
   void Broadcast(const Message& message);
+  // Limits from now on; sessions that are there stay.
+  void SetSessionLimits(uint32_t per_process_max, uint32_t per_uid_max) {
+    per_process_max_.store(per_process_max, std::memory_order_relaxed);
+    per_uid_max_.store(per_uid_max, std::memory_order_relaxed);
+  }
   // Ends the session soon, on the server's thread. `why` is static text, for the log.
   void EndSession(SessionIndex session, const char* why);
 
   uint32_t session_count() const { return session_count_.load(std::memory_order_relaxed); }
+  // Indexes whose session has ended and whose process is not known to have.
+  uint32_t lingering_count() const {
+    const uint32_t in_use = indexes_in_use_.load(std::memory_order_relaxed);
+    const uint32_t attached = session_count();
+    return in_use > attached ? in_use - attached : 0;
+  }
   uint64_t rejected(Rejection r) const {
     return rejected_[static_cast<size_t>(r)].load(std::memory_order_relaxed);
   }
@@ -124,6 +148,11 @@ class AttachServer {
   void Unwatch(int fd);
   void Reject(Rejection rejection);
 
+  struct SessionOwner {
+    uint32_t uid;
+    uint64_t process_key;
+  };
+
   // session_life.cc: sessions begin and end
   absl::Status AdoptOne(SessionIndex index, keeper::HeldSession held);
   bool WatchSession(SessionIndex index);
@@ -134,13 +163,15 @@ class AttachServer {
   }
   void BeginSession(UniqueFd connection, const Hello& hello);
   bool CheckHello(int connection, const Hello& hello, Peer& peer);
-  bool KeepSession(SessionIndex index, UniqueFd connection, const Hello& hello, uint32_t uid);
+  bool CheckQuota(int connection, uint32_t uid, uint64_t process_key);
+  bool KeepSession(SessionIndex index, UniqueFd connection, UniqueFd pidfd, const Hello& hello,
+                   const SessionOwner& owner);
   bool SendWelcome(SessionIndex index);
   void OpenPoolFor(SessionIndex index, const OpenPool& request);
   void MarkEnded(SessionIndex index);
   void FinishEnded();
   void Recycle(SessionIndex index);
-  void Refuse(int connection, uint32_t tag, Refusal reason, const char* text);
+  void Refuse(int connection, uint32_t tag, Refusal reason, const std::string& text);
   Session& SessionAt(SessionIndex index) { return *sessions_[index]; }
 
   const AttachOptions options_;
@@ -155,7 +186,8 @@ class AttachServer {
   uint32_t next_serial_ = 0;
   std::deque<SessionIndex> free_;        // least recently used first
   std::vector<SessionIndex> ended_now_;  // ended in this pass, not told to the handler yet
-  uint32_t indexes_in_use_ = 0;
+  IndexUse index_use_;
+  std::atomic<uint32_t> indexes_in_use_{0};  // changed by the attach thread
 
   obs::Mutex mu_;
   struct EndRequest {
@@ -166,6 +198,7 @@ class AttachServer {
   std::vector<EndRequest> to_end_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 
+  std::atomic<uint32_t> per_process_max_, per_uid_max_;
   std::atomic<uint32_t> session_count_{0};
   std::atomic<uint64_t> sessions_ended_{0};
   std::array<std::atomic<uint64_t>, kRejectionCount> rejected_{};

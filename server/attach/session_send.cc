@@ -16,12 +16,12 @@ constexpr int32_t kAuditsOpenMax = 64;
 
 }  // namespace
 
-void AttachServer::Refuse(int connection, uint32_t tag, Refusal reason, const char* text) {
+void AttachServer::Refuse(int connection, uint32_t tag, Refusal reason, const std::string& text) {
   Message message{};
   message.kind = Kind::kRefused;
   message.refused.tag = tag;
   message.refused.reason = static_cast<uint32_t>(reason);
-  std::strncpy(message.refused.text, text, sizeof(message.refused.text) - 1);
+  text.copy(message.refused.text, sizeof(message.refused.text) - 1);
   SendMessage(connection, message);
 }
 

@@ -20,6 +20,9 @@ using Daemon = DaemonOptions;
 
 constexpr Text kAddressValid = "HOST:PORT or [IPV6]:PORT, port 0..65535 (0 = any free one)";
 constexpr Text kBoolValid = "true or false";
+constexpr uint32_t kSessionsMax = kOwnerCount - kOwnerSessionFirst;
+constexpr Text kSessionsValid = "0..16382";
+static_assert(kSessionsMax == 16'382);
 
 bool ApplyLogLevel(Text, Text text, Daemon* o) {
   constexpr std::pair<Text, LogLevel> kLevels[] = {{"debug", LogLevel::kDebug},
@@ -108,6 +111,22 @@ constexpr Setting kSettings[] = {
      "--redeclare-grace",
      "LEASEPLANE_REDECLARE_GRACE",
      "Time that local holders have to declare their slots in after shared memory was lost",
+     false},
+    {{"max_sessions_per_process", FieldKind::kScalar, "256", kSessionsValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseCount(text, 0, kSessionsMax, &o->sessions.per_process_max);
+      }},
+     "--max-sessions-per-process",
+     "LEASEPLANE_MAX_SESSIONS_PER_PROCESS",
+     "Sessions that one local process may use until it ends; 0 = no limit",
+     false},
+    {{"max_sessions_per_uid", FieldKind::kScalar, "0", kSessionsValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseCount(text, 0, kSessionsMax, &o->sessions.per_uid_max);
+      }},
+     "--max-sessions-per-uid",
+     "LEASEPLANE_MAX_SESSIONS_PER_UID",
+     "Sessions that local processes of one user may use; 0 = all but a 64th",
      false},
     {{"", FieldKind::kScalar, "false", kBoolValid,
       [](Text, Text text, Daemon* o) { return ParseBool(text, &o->state.initialize); }},

@@ -27,9 +27,10 @@ enum class SessionStage : uint32_t {
 
 struct SessionRecord {
   std::atomic<SessionStage> stage;
-  std::atomic<uint32_t> uid;  // other threads of the worker read it for views
-  uint32_t liveness;          // attach::Liveness
-  uint64_t word;              // session word, as told to the client
+  std::atomic<uint32_t> uid;       // other threads of the worker read it for views
+  std::atomic<uint32_t> liveness;  // attach::Liveness
+  uint64_t word;                   // session word, as told to the client
+  uint64_t process_key;            // attach::ProcessKey
   std::atomic<int64_t> attached_at_ns;
   char client_name[48];
   // Bit h: the session has opened the pool with handle h.

@@ -42,6 +42,8 @@ struct PlaneOptions {
   int64_t restart_grace_ns = 15 * engine::kSecond;
   int64_t redeclare_grace_ns = 10 * engine::kSecond;
   uint32_t sessions_max = 1'024;
+  uint32_t sessions_per_process_max = 0;  // 0: no limit
+  uint32_t sessions_per_uid_max = 0;      // 0: no limit
 };
 
 class DaemonPlane final : public Plane {

@@ -135,6 +135,8 @@ absl::Status DaemonPlane::OpenSessions(keeper::Holdings& holdings) {
   bridge_ = std::make_unique<SessionBridge>(pools_, *table_);
   attach::AttachOptions attach_options;
   attach_options.sessions_max = options_.sessions_max;
+  attach_options.sessions_per_process_max = options_.sessions_per_process_max;
+  attach_options.sessions_per_uid_max = options_.sessions_per_uid_max;
   attach_options.instance_id = store_->instance_id();
   attach_options.segment_uid = uid;
   attach_options.listener_fd = listener_fd_.get();

@@ -150,6 +150,14 @@ void CollectDaemon(const DaemonFigures& f, const std::string& version,
                    std::vector<MetricFamily>& out) {
   AddValue(Add(out, "leaseplane_sessions", "Attached processes.", MetricType::Gauge), {},
            f.sessions);
+  AddValue(Add(out, "leaseplane_sessions_lingering",
+               "Sessions that ended while their process lives on: their places are free when it "
+               "ends.",
+               MetricType::Gauge),
+           {}, f.sessions_lingering);
+  AddValue(Add(out, "leaseplane_sessions_max",
+               "Places for sessions, attached and lingering ones together.", MetricType::Gauge),
+           {}, f.sessions_max);
   MetricFamily& rejected =
       Add(out, "leaseplane_attach_rejected_total",
           "Attach connections turned away or hung up, by reason.", MetricType::Counter);

@@ -91,6 +91,8 @@ log: {level: debug, format: json}
 drain_timeout: 1m
 restart_grace: 20s
 redeclare_grace: 11s
+max_sessions_per_process: 4
+max_sessions_per_uid: 9
 pools:
   - id: gpu
     capacity: 2
@@ -123,6 +125,8 @@ pools:
   EXPECT_EQ(o.lifecycle.drain_timeout_ns, kMinute);
   EXPECT_EQ(o.lifecycle.restart_grace_ns, 20 * kSecond);
   EXPECT_EQ(o.lifecycle.redeclare_grace_ns, 11 * kSecond);
+  EXPECT_EQ(o.sessions.per_process_max, 4u);
+  EXPECT_EQ(o.sessions.per_uid_max, 9u);
   ASSERT_EQ(o.pools.size(), 1u);
   const engine::PoolOptions& p = o.pools[0];
   EXPECT_EQ(p.max_capacity, 4u);
@@ -276,7 +280,8 @@ TEST_F(ParseTest, AllMistakesAreToldAtOnce) {
                "    local_access: {uids: [me]}\n"),
       UnorderedElementsAre(
           "FILE:1: field `listn`: got an unknown key; valid: listen, socket, insecure, "
-          "metrics_listen, state_dir, log, drain_timeout, restart_grace, redeclare_grace, pools",
+          "metrics_listen, state_dir, log, drain_timeout, restart_grace, redeclare_grace, "
+          "max_sessions_per_process, max_sessions_per_uid, pools",
           "FILE:2: field `log`: got loud; valid: a map with level, format",
           "FILE:3: field `drain_timeout`: got a list; valid: a duration from 0s to 1h, like 10s or "
           "1m30s",
