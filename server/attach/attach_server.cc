@@ -202,6 +202,7 @@ void AttachServer::ReadConnection(SessionIndex index) {
     ReadResult result = ReadMessage(fd, message);
     if (result == ReadResult::kNothing) return;
     if (result == ReadResult::kHangUp) return MarkEnded(index);
+    table_.NoteHeard(index, obs::BootNowNs());
     Verdict verdict = Verdict::kRubbish;
     if (result == ReadResult::kMessage && message.kind == Kind::kOpenPool) {
       OpenPoolFor(index, message.open_pool);

@@ -78,7 +78,7 @@ absl::Status AttachServer::AdoptOne(SessionIndex index, keeper::HeldSession held
 // The process of a tree is of no interest while the connection stands.
 bool AttachServer::WatchSession(SessionIndex index) {
   Session& session = SessionAt(index);
-  const bool is_tree = table_.record(index).liveness == static_cast<uint32_t>(Liveness::kTree);
+  const bool is_tree = table_.IsTree(index);
   if (session.pidfd && !is_tree &&
       !Watch(session.pidfd.get(), MakeKey(Source::kProcess, index, session.serial))) {
     return false;

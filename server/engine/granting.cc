@@ -70,7 +70,7 @@ void PoolEngine::GrantWaiter(Instant now, uint64_t ticket, const SlotGrant& gran
                              Actions& actions) {
   const std::unique_ptr<Waiter> waiter = RemoveWaiter(ticket);
   if (waiter->is_local()) {
-    locals_.AddSent(waiter->session, grant.slot, {grant.gen, waiter->session_ticket});
+    locals_.AddSent(waiter->session, grant.slot, {grant.gen, waiter->session_ticket, now.boot_ns});
     actions.send_grant.push_back({waiter->session, waiter->session_ticket, grant.slot,
                                   MakeToken(authority_.epoch(), grant.gen)});
     ++stats_.acquired_local;

@@ -163,9 +163,11 @@ class PoolEngine {
 
   // -- time
   // Every 50 ms or so; `since_last_ns` since the Tick before (0: unknown). Reconciles the words and
-  // audits; includes OnTimer. If no step that looks at deadlines (Tick, OnTimer, Acquire, Renew,
-  // Release) came for more than 1 s, this process was stopped or starved and nobody could renew:
-  // the first one that comes extends all leases by that time, at most 15 s.
+  // audits; ends local leases that are held beyond max_hold or whose holder is stalled (a part of
+  // a large pool a call); includes OnTimer. If no step that looks at deadlines (Tick, OnTimer,
+  // Acquire, Renew, Release) came for more than 1 s, this process was stopped or starved and nobody
+  // could renew or answer: the first one that comes extends all leases and stalls by that time, at
+  // most 15 s.
   void Tick(Instant now, int64_t since_last_ns, Actions& actions);
   // What is due at exact instants: waits, graces, cooling, revocations, leases, the gate.
   void OnTimer(Instant now, Actions& actions);
@@ -259,6 +261,10 @@ class PoolEngine {
   void RepairDamaged(Instant now, SlotIndex slot);
   void AccountForAbsence(int64_t now_ns);
   void AuditHolds(Instant now, Actions& actions);
+  void EndOverdueHolds(Instant now, Actions& actions);
+  bool IsWanted() const;
+  bool IsStalled(int64_t now_ns, SessionIndex session, SlotIndex slot, Generation gen) const;
+  void DropTicketsOf(SessionIndex session, Actions& actions);
   void OpenDamageCase(Instant now, SlotIndex slot, Actions& actions);
   void HearDamageClaim(SessionIndex session, SlotIndex slot, Generation gen_held,
                        AuditBook::DamageCase& damage, Actions& actions);
@@ -310,6 +316,7 @@ class PoolEngine {
   uint64_t local_grants_unscanned_ = 0;  // by the engine, since the last Scan
   int64_t heard_ns_ = 0;  // of the last step that looked at deadlines: this process was running
   SlotIndex audit_cursor_ = 0;
+  SlotIndex overdue_cursor_ = 0;
   bool is_fresh_ = false;  // the segment is of this life of the daemon
   absl::flat_hash_map<SlotIndex, FencingToken> claims_;  // kRecovering
   std::vector<UnfreedWord> unfreed_;

@@ -105,6 +105,11 @@ struct PoolOptions {
   uint32_t max_leases_per_client = 0;   // 0 = no limit; remote leases of one principal + client_id
   int64_t reuse_delay_ns = 0;           // COOLING after every end of a lease
   int64_t lock_delay_ns = 0;            // COOLING after expiry, revocation and holder death
+  // Local leases. max_hold: one is taken back after this long, counted from when the daemon first
+  // saw it; 0 = never. stall_timeout: if somebody wants slots, those of a process whose library has
+  // not answered for this long are taken back; 0 = never.
+  int64_t max_hold_ns = 0;
+  int64_t stall_timeout_ns = 30 * kSecond;
   bool local_enabled = true;
   std::vector<uint32_t> local_uids;  // empty = whoever may open the socket
   std::vector<uint32_t> local_gids;
@@ -172,6 +177,8 @@ struct PoolStats {  // monotonic since the daemon's start
   uint64_t refused_no_slot = 0, refused_timeout = 0, refused_queue_full = 0, refused_quota = 0;
   uint64_t released_remote = 0, renewed = 0, expired = 0, revoked = 0, stale_releases = 0;
   uint64_t recovered_local = 0;  // slots taken back from dead sessions
+  uint64_t held_too_long = 0;    // local leases ended by max_hold
+  uint64_t stalled = 0;          // local leases ended by stall_timeout
   uint64_t integrity_violations = 0;
   uint64_t gate_closings = 0;
 };

@@ -32,6 +32,7 @@ struct SessionRecord {
   uint64_t word;                   // session word, as told to the client
   uint64_t process_key;            // attach::ProcessKey
   std::atomic<int64_t> attached_at_ns;
+  std::atomic<int64_t> heard_at_ns;  // of the last message that was read
   char client_name[48];
   // Bit h: the session has opened the pool with handle h.
   std::atomic<uint64_t> opened[kPoolHandleCount / 64];

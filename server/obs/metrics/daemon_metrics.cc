@@ -91,6 +91,8 @@ void CollectLeases(const std::vector<PoolFigures>& pools, std::vector<MetricFami
     AddValue(ended, {{"pool", p.id}, {"reason", "expired"}}, p.stats.expired);
     AddValue(ended, {{"pool", p.id}, {"reason", "revoked"}}, p.stats.revoked);
     AddValue(ended, {{"pool", p.id}, {"reason", "holder_died"}}, p.stats.recovered_local);
+    AddValue(ended, {{"pool", p.id}, {"reason", "held_too_long"}}, p.stats.held_too_long);
+    AddValue(ended, {{"pool", p.id}, {"reason", "stalled"}}, p.stats.stalled);
   }
   MetricFamily& refused = Add(out, "leaseplane_acquire_refused_total",
                               "Requests that got no lease, by reason.", MetricType::Counter);

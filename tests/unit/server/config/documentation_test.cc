@@ -75,6 +75,7 @@ TEST(ConfigurationDocumentTest, DefaultTextsAreTheDefaults) {
   EXPECT_EQ(options.sessions.per_uid_max, defaults.sessions.per_uid_max);
   const engine::PoolOptions pool;
   engine::PoolOptions read;
+  read.max_hold_ns = read.stall_timeout_ns = 1;
   read.default_ttl_ns = read.min_ttl_ns = read.max_ttl_ns = read.max_overtake_ns = 0;
   read.max_waiters = 1;
   for (const auto& field : PoolFields()) {
@@ -86,6 +87,8 @@ TEST(ConfigurationDocumentTest, DefaultTextsAreTheDefaults) {
   EXPECT_EQ(read.max_ttl_ns, pool.max_ttl_ns);
   EXPECT_EQ(read.max_overtake_ns, pool.max_overtake_ns);
   EXPECT_EQ(read.max_waiters, pool.max_waiters);
+  EXPECT_EQ(read.max_hold_ns, pool.max_hold_ns);
+  EXPECT_EQ(read.stall_timeout_ns, pool.stall_timeout_ns);
 }
 
 TEST(ConfigurationExampleTest, ItIsValidAndNamesEveryKey) {
@@ -141,6 +144,8 @@ TEST(ConfigurationExampleTest, ItsCommentedKeysAreValidToo) {
                           "max_leases_per_client:",
                           "reuse_delay:",
                           "lock_delay:",
+                          "max_hold:",
+                          "stall_timeout:",
                           "local_access:",
                           "  enabled:",
                           "  uids:",

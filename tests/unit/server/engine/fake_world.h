@@ -122,7 +122,12 @@ class FakeSessions final : public SessionsPort {
     const auto found = attached.find(session);
     return found == attached.end() ? 0 : found->second;
   }
+  int64_t HeardAtNs(SessionIndex session) const override {
+    const auto found = heard.find(session);
+    return found == heard.end() ? kNever : found->second;
+  }
   std::map<SessionIndex, int64_t> attached;  // session -> since
+  std::map<SessionIndex, int64_t> heard;     // absent: does not have to answer
 };
 
 // A co-located process, as far as slot words see it.
