@@ -95,8 +95,11 @@ class Authority {
   // Segment inherited from a worker that ended: believes well-formed words, rebuilds the grant
   // bits (0 for daemon-held and locked slots), and kicks.
   void Adopt(int64_t now_ns);
-  void SetEpoch(Epoch epoch) { M::Store(*words_.epoch, epoch); }
-  Epoch epoch() const { return static_cast<Epoch>(M::Load(*words_.epoch)); }
+  void SetEpoch(Epoch epoch) {
+    epoch_ = epoch;
+    M::Store(*words_.epoch, epoch);
+  }
+  Epoch epoch() const { return epoch_; }
   void SetReleaseWord(shm::ReleaseWord value) {
     M::Store(*words_.policy, shm::MakePolicy(gate(), value));
   }
@@ -122,6 +125,9 @@ class Authority {
   // Ends quarantine or recovery of a slot nobody claims: grantable again, and after damage FREE
   // with a generation far above everything seen; wake. Nothing happens to a slot that is held.
   void Repair(SlotIndex slot);
+
+  // No slot is granted directly any more, to nobody, for the life of this object.
+  void Withdraw();
 
   // -- operator locks
   // True: LOCKED now. False: busy; Scan reports kDrainDone when it is done.
@@ -196,7 +202,8 @@ class Authority {
   PoolWords<M> words_;
   uint32_t capacity_;
   uint32_t cursor_ = 0;
-  uint32_t round_;               // private: a hostile count or round cannot prolong Kick
+  Epoch epoch_;     // as shared memory had it at first; private, so that it cannot be lost
+  uint32_t round_;  // private: a hostile count or round cannot prolong Kick
   uint64_t seen_by_grants_ = 0;  // clients' grants noticed between scans, for the next report
   int ticks_with_free_ = 0;      // scans in a row that saw a free slot beside waiters
   std::vector<SlotShadow> shadow_;

@@ -18,6 +18,7 @@ template <class M>
 Authority<M>::Authority(const PoolWords<M>& words, uint32_t capacity)
     : words_(words),
       capacity_(capacity),
+      epoch_(static_cast<Epoch>(M::Load(*words.epoch))),
       round_(WaiterRound(M::Load(*words.wcnt))),
       shadow_(words.max_capacity) {}
 
@@ -228,6 +229,14 @@ void Authority<M>::Repair(SlotIndex slot) {
   }
   s.grantable = slot < capacity_;
   OfferSlot(slot);
+}
+
+template <class M>
+void Authority<M>::Withdraw() {
+  for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
+    shadow_[i].grantable = false;
+    StoreGrantBit(i, false);
+  }
 }
 
 template <class M>

@@ -28,6 +28,12 @@ void PoolEngine::AccountForAbsence(int64_t now_ns) {
 
 void PoolEngine::Tick(Instant now, int64_t since_last_ns, Actions& actions) {
   AccountForAbsence(now.boot_ns);
+  if (is_damaged_) {  // the words are not those the clients see
+    FireTimers(now, actions);
+    ExpireDue(now, actions);
+    leases_.PurgeTombstones(now.boot_ns);
+    return;
+  }
   authority_.Scan(
       now.boot_ns, since_last_ns, [this](SessionIndex s) { return sessions_.IsActive(s); },
       report_);
@@ -57,7 +63,7 @@ void PoolEngine::OnTimer(Instant now, Actions& actions) {
 }
 
 void PoolEngine::OnReleased(Instant now, Actions& actions) {
-  if (release_locked_) {
+  if (release_locked_ && !is_damaged_) {
     events_.clear();
     authority_.CollectReleased(events_);
     HandleFindings(now, events_, actions);
@@ -141,7 +147,7 @@ void PoolEngine::OpenDamageCase(Instant now, SlotIndex slot, Actions& actions) {
 
 void PoolEngine::RepairDamaged(Instant now, SlotIndex slot) {
   const AuditBook::DamageCase* damage = audits_.FindDamage(slot);
-  if (damage == nullptr || !authority_.shadow(slot).quarantined) {
+  if (damage == nullptr || is_damaged_ || !authority_.shadow(slot).quarantined) {
     audits_.CloseDamage(slot);
     return;
   }

@@ -137,6 +137,21 @@ void PoolEngine::BeginDrain(Instant now, Reason reason, Actions& actions) {
   AdjustGate(now, actions);
 }
 
+void PoolEngine::ChangeRules(Instant now, PoolOptions options, Actions& actions) {
+  options_ = std::move(options);
+  AdjustGate(now, actions);
+}
+
+void PoolEngine::DeclareDamaged(Instant now, Actions& actions) {
+  if (std::exchange(is_damaged_, true)) return;
+  ++stats_.integrity_violations;
+  authority_.Withdraw();
+  for (const uint64_t ticket : queue_.AllTickets()) {
+    RefuseWaiter(ticket, Reason::kDataLoss, actions);
+  }
+  AdjustGate(now, actions);
+}
+
 void PoolEngine::RevokeAll(Instant now, Actions& actions) {
   for (SlotIndex slot = 0; slot < authority_.capacity(); ++slot) {
     if (leases_.At(slot) != nullptr) {

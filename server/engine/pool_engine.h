@@ -195,6 +195,14 @@ class PoolEngine {
   void BeginDrain(Instant now, Reason reason, Actions& actions);
   // Ends every lease, local and remote, as revoked without grace. After BeginDrain.
   void RevokeAll(Instant now, Actions& actions);
+  // Other rules for what happens from now on; what was granted stays. REQUIRES the same id,
+  // capacity, max_capacity, fairness, durability and resources, delays of slots (reuse_delay,
+  // lock_delay) where there were some and only there, and no limit per client where there was none.
+  void ChangeRules(Instant now, PoolOptions options, Actions& actions);
+  // Memory of the segment was lost, and this side sees zeroes in its place. No new grants for the
+  // life of this object; waiters are refused kDataLoss. Remote leases, whose truth is the ledger,
+  // go on, are renewed, released and expire. state() is kDamaged from now on.
+  void DeclareDamaged(Instant now, Actions& actions);
   // The store cannot take grants: remote requests and remote waiters are refused with `reason`
   // until it is called with kNone. Local ones go on: they need no store.
   void SetRemoteRefusal(Instant now, Reason reason, Actions& actions);
@@ -210,7 +218,7 @@ class PoolEngine {
   std::vector<WaiterInfo> ListWaiters(Instant now) const;  // by position, then the absent ones
   PoolCounts Counts() const;                               // O(capacity)
   const PoolStats& stats() const { return stats_; }
-  PoolState state() const { return state_; }
+  PoolState state() const { return is_damaged_ ? PoolState::kDamaged : state_; }
   const PoolOptions& options() const { return options_; }
 
  private:
@@ -291,7 +299,7 @@ class PoolEngine {
     bool abrupt;
   };
 
-  const PoolOptions options_;
+  PoolOptions options_;
   Authority<RealMemory>& authority_;
   LedgerPort& ledger_;
   IdSource& ids_;
@@ -299,6 +307,7 @@ class PoolEngine {
   const bool release_locked_;  // what leaves BUSY comes LOCKED, and is opened here
 
   PoolState state_ = PoolState::kRecovering;
+  bool is_damaged_ = false;
   Reason drain_reason_ = Reason::kDraining;
   Reason remote_refusal_ = Reason::kNone;
   PoolStats stats_;

@@ -143,7 +143,7 @@ bool PoolEngine::Claim(Instant now, SessionIndex session, SlotIndex slot, Fencin
   }
   const SlotWord word = authority_.LoadWord(slot);
   const SlotWord claimed = BusyWord(session, GenerationOf(token));
-  if (state_ != PoolState::kRecovering) return word == claimed;
+  if (state_ != PoolState::kRecovering || is_damaged_) return word == claimed;
   if (leases_.At(slot) != nullptr) return false;
   const auto other = claims_.find(slot);
   if (other != claims_.end() && StateOf(word) == SlotState::kBusy) {
@@ -161,7 +161,7 @@ bool PoolEngine::Claim(Instant now, SessionIndex session, SlotIndex slot, Fencin
 
 void PoolEngine::EndRecovery(Instant now, Actions& actions) {
   gate_hold_until_ns_ = 0;
-  if (state_ == PoolState::kRecovering) {
+  if (state_ == PoolState::kRecovering && !is_damaged_) {
     state_ = PoolState::kActive;
     claims_.clear();
     // Locks first: a slot must not be free for a moment before it is locked.

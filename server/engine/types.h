@@ -48,7 +48,7 @@ inline constexpr int64_t kAgeOutGuard = 250 * kMillisecond;
 
 enum class Fairness { kBounded, kFifo };
 enum class Durability { kNone, kAsync, kSync };
-enum class PoolState { kActive, kDraining, kRecovering };
+enum class PoolState { kActive, kDraining, kRecovering, kDamaged };
 enum class LeasePath { kLocal, kRemote };
 enum class LeaseState { kActive, kReleased, kExpired, kRevoked };
 enum class SlotView { kFree, kBusy, kLocked, kCooling, kQuarantined };
@@ -76,6 +76,7 @@ enum class Reason {
   kDraining,     // the daemon is shutting down
   kRecovering,   // the daemon does not know yet who holds what
   kStoreFailed,  // the disk refuses; no new grants
+  kDataLoss,     // shared memory of the pool was lost; no new grants
   kCancelled,    // the waiter left or an operator removed it
   kUnimplemented,
   kInternal,

@@ -260,6 +260,7 @@ obs::DaemonFigures DaemonPlane::Figures() const {
     entry.id = pool->id();
     entry.histograms = pool->histograms();
     pool->View([&](PoolEngine& engine, Instant) {
+      entry.state = engine.state();
       entry.counts = engine.Counts();
       entry.stats = engine.stats();
     });

@@ -2,6 +2,7 @@
 //
 // How the worker comes up and goes down. Order: store, sessions, writer, pools, threads; the
 // reverse on the way down.
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "core/shm/fault_guard.h"
 #include "server/obs/log.h"
 #include "server/plane/daemon_plane.h"
 #include "server/store/state_dir.h"
@@ -42,6 +44,8 @@ DaemonPlane::~DaemonPlane() {
 absl::StatusOr<std::unique_ptr<DaemonPlane>> DaemonPlane::Start(PlaneOptions options,
                                                                 keeper::Holdings& holdings,
                                                                 keeper::Vault& vault) {
+  // Not for SESS and the ledgers: without these the worker had better end.
+  if (!shm::FaultGuard::Install()) return absl::ErrnoToStatus(errno, "cannot handle SIGBUS");
   std::unique_ptr<DaemonPlane> plane(new DaemonPlane(std::move(options), vault));
   plane->shared_ = holdings.shared;
   plane->worker_starts_ = holdings.starts;

@@ -2,6 +2,7 @@
 #include "server/plane/pool_runtime.h"
 
 #include "core/attach/messages.h"
+#include "server/obs/log.h"
 
 namespace leaseplane::plane {
 
@@ -22,6 +23,11 @@ PoolRuntime::PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epo
 }
 
 void PoolRuntime::StepDone() {
+  if (segments_.has_faulted() && engine_.state() != engine::PoolState::kDamaged) {
+    obs::Log(obs::Level::kError, "shared memory of a pool was lost; it grants nothing any more",
+             {{"pool", id()}});
+    engine_.DeclareDamaged(NowInstant(), step_actions_);
+  }
   next_deadline_ns_.store(engine_.NextDeadlineNs(), std::memory_order_relaxed);
   if (step_actions_.Empty()) return;
   outbox_.push_back(std::move(step_actions_));

@@ -42,6 +42,8 @@ v1::Pool::State ToState(engine::PoolState state) {
       return v1::Pool::STATE_DRAINING;
     case engine::PoolState::kRecovering:
       return v1::Pool::STATE_RECOVERING;
+    case engine::PoolState::kDamaged:
+      return v1::Pool::STATE_DAMAGED;
   }
   return v1::Pool::STATE_UNSPECIFIED;
 }

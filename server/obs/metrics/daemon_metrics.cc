@@ -132,6 +132,14 @@ void CollectPools(const std::vector<PoolFigures>& pools, std::vector<MetricFamil
       AddValue(family, {{"pool", p.id}}, p.stats.*counter.value);
     }
   }
+  MetricFamily& damaged =
+      Add(out, "leaseplane_pool_damaged",
+          "1 if shared memory of the pool was lost: it grants nothing until the daemon is started "
+          "again.",
+          MetricType::Gauge);
+  for (const PoolFigures& p : pools) {
+    AddValue(damaged, {{"pool", p.id}}, p.state == engine::PoolState::kDamaged ? 1 : 0);
+  }
   MetricFamily& wait =
       Add(out, "leaseplane_wait_seconds",
           "How long those waited that were granted a slot from the queue.", MetricType::Histogram);

@@ -23,6 +23,7 @@ struct PoolHistograms {
 
 struct PoolFigures {
   std::string id;
+  engine::PoolState state = engine::PoolState::kActive;
   engine::PoolCounts counts;
   engine::PoolStats stats;
   std::shared_ptr<const PoolHistograms> histograms;

@@ -242,6 +242,32 @@ TEST_F(PlaneTest, DeletedPoolTellsItsHolders) {
   EXPECT_EQ(client.Take(0), 0u);
 }
 
+// A page of DATA loses its storage, as far as this process sees it.
+TEST_F(PlaneTest, LostMemoryDamagesItsPoolAndNothingElse) {
+  AddPool("other", 1);
+  AddPool("victim", 3).default_ttl_ns = engine::kMinute;
+  StartWorker();
+  const engine::Grant held = Lease("victim");
+  StartWorker();
+  LocalClient client(attach_path(), "victim");
+  ASSERT_NE(client.Take(1), 0u);
+  UniqueFd empty(memfd_create("empty", MFD_CLOEXEC));
+  ASSERT_NE(mmap(keeper_->DataOf("victim") + shm::kSlotsOffset, shm::kPageBytes,
+                 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, empty.get(), 0),
+            MAP_FAILED);
+  const auto state_of = [&](const char* pool) {
+    return std::get<PoolInfo>(plane_->GetPool(pool)).state;
+  };
+  ASSERT_TRUE(WaitUntil([&] { return state_of("victim") == engine::PoolState::kDamaged; }));
+  EXPECT_EQ(Ask(Request(kLongWait), "victim")->reason(), Reason::kDataLoss);
+  EXPECT_EQ(client.Take(2), 0u) << "the grant bits are gone";
+  EXPECT_GT(std::get<PoolInfo>(plane_->GetPool("victim")).stats.integrity_violations, 0u);
+  EXPECT_EQ(Release(held, "victim"), Reason::kNone) << "the ledger has it";
+  EXPECT_EQ(Ask(Request(), "victim")->reason(), Reason::kDataLoss);
+  EXPECT_EQ(state_of("other"), engine::PoolState::kActive);
+  Lease("other");
+}
+
 TEST_F(PlaneTest, PoolWithReuseDelayCoolsAndOpensAgain) {
   AddPool("cool", 1).reuse_delay_ns = 100 * engine::kMillisecond;
   StartWorker();
