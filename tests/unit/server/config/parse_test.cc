@@ -323,6 +323,15 @@ TEST_F(ParseTest, FieldsThatDoNotFitTogetherAreTold) {
                   "5s"));
 }
 
+TEST_F(ParseTest, NothingOfAFileIsPassedOverInSilence) {
+  EXPECT_THAT(Mistakes("pools: [{id: a, capacity: 1}]\n---\npools: [{id: b, capacity: 0}]\n"),
+              UnorderedElementsAre("FILE:3: got a second document; valid: one document, without a "
+                                   "line of --- after it"));
+  EXPECT_THAT(Mistakes("pools:\n- id: a\n  capacity: 1\n  labels:\n    x: 1\n    x: 2\n"),
+              UnorderedElementsAre("FILE:6: field `pools[0].labels.x`: got the key a second time; "
+                                   "valid: each key once"));
+}
+
 TEST_F(ParseTest, ADefaultTtlThatIsNotSetFollowsTheBounds) {
   DaemonOptions options;
   std::vector<ConfigError> errors;
