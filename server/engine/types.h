@@ -117,6 +117,8 @@ struct PoolOptions {
   std::vector<std::string> resources;  // empty, or one per slot up to capacity
   std::map<std::string, std::string> labels;
   bool from_api = false;  // created by AdminService, kept in the store
+
+  bool operator==(const PoolOptions&) const = default;
 };
 
 struct RequestId {

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/keeper/restart_policy.h"
@@ -65,6 +66,7 @@ class KeeperLoop {
       DrainChannel();
       HandleSignals();
       Reap();
+      PassHangUp();
     }
     return *exit_code_;
   }
@@ -95,6 +97,7 @@ class KeeperLoop {
     }
     worker_ = pid;
     channel_ = std::move(mine);
+    PassHangUp();
     Log(absl::StrCat("worker ", pid, " started, start ", holdings_.starts));
   }
 
@@ -142,6 +145,10 @@ class KeeperLoop {
   void HandleSignals() {
     signalfd_siginfo info;
     while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+      if (info.ssi_signo == SIGHUP) {
+        hangup_pending_ = true;
+        continue;
+      }
       if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT) continue;
       if (stopping_) continue;
       stopping_ = true;
@@ -153,6 +160,12 @@ class KeeperLoop {
       ::kill(worker_, SIGTERM);
       kill_at_ns_ = NowNs() + options_.drain_timeout_ns + kSecondNs;
     }
+  }
+
+  // After Reap: a worker that has died meanwhile would not hear it. It is blocked in a worker since
+  // before the fork, so it can be sent at any time.
+  void PassHangUp() {
+    if (worker_ != 0 && std::exchange(hangup_pending_, false)) ::kill(worker_, SIGHUP);
   }
 
   void KillWorker() {
@@ -192,6 +205,7 @@ class KeeperLoop {
   UniqueFd signals_, channel_;
   pid_t worker_ = 0;
   bool stopping_ = false;
+  bool hangup_pending_ = false;  // not passed on yet
   int64_t start_at_ns_ = 0;
   int64_t kill_at_ns_ = kNever;
   std::optional<int> exit_code_;

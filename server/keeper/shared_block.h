@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "core/base/ids.h"
+#include "server/keeper/accepted_config.h"
 
 namespace leaseplane::keeper {
 
@@ -50,6 +51,7 @@ struct SharedBlock {
   // Whether processes of before the keeper's start may hold slots: 0 not decided, 1 no, 2 yes.
   std::atomic<uint32_t> claims_possible;
   SessionRecord sessions[kOwnerCount];
+  AcceptedConfig config;
 };
 
 }  // namespace leaseplane::keeper

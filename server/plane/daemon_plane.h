@@ -62,6 +62,13 @@ class DaemonPlane final : public Plane {
 
   obs::DaemonFigures Figures() const;
 
+  // Pools of the configuration that are new, and rules of pools that are there (what may change:
+  // PoolEngine::ChangeRules). All or, with an error, nothing.
+  absl::Status ApplyPools(const std::vector<engine::PoolOptions>& added,
+                          const std::vector<engine::PoolOptions>& changed);
+  // Limits of sessions from now on; 0: none.
+  void SetSessionLimits(uint32_t per_process_max, uint32_t per_uid_max);
+
   ServerInfo Info() const override;
   Readiness readiness() const override;
   bool live() const override;
@@ -118,6 +125,7 @@ class DaemonPlane final : public Plane {
   // -- pool_admin.cc
   std::optional<engine::Refusal> CheckNewPool(const engine::PoolOptions& options);
   std::optional<uint32_t> FreeHandle() const;
+  absl::StatusOr<PoolPtr> BuildPool(const engine::PoolOptions& options);
   std::optional<engine::Refusal> EmptyPool(PoolRuntime& pool, bool force);
   static void CloseForGood(PoolRuntime& pool);
   absl::Status RemovePool(const PoolPtr& pool);
