@@ -163,6 +163,7 @@ class Worker {
   }
 
   void Reload() {
+    shared_.reload_asked.store(0);  // first: what ends a worker must not end the next one too
     config::ParseResult parsed = read_(std::nullopt);
     if (parsed.action != config::ParseResult::Action::kServe) {
       for (const config::ConfigError& error : parsed.errors) RefuseReload(error.ToString());

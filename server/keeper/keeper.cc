@@ -14,7 +14,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/keeper/restart_policy.h"
@@ -66,7 +65,6 @@ class KeeperLoop {
       DrainChannel();
       HandleSignals();
       Reap();
-      PassHangUp();
     }
     return *exit_code_;
   }
@@ -97,7 +95,8 @@ class KeeperLoop {
     }
     worker_ = pid;
     channel_ = std::move(mine);
-    PassHangUp();
+    // The worker before did not come to it. Blocked since before the fork, so it waits there.
+    if (holdings_.shared->reload_asked.load() != 0) ::kill(worker_, SIGHUP);
     Log(absl::StrCat("worker ", pid, " started, start ", holdings_.starts));
   }
 
@@ -146,7 +145,8 @@ class KeeperLoop {
     signalfd_siginfo info;
     while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
       if (info.ssi_signo == SIGHUP) {
-        hangup_pending_ = true;
+        holdings_.shared->reload_asked.store(1);
+        if (worker_ != 0) ::kill(worker_, SIGHUP);
         continue;
       }
       if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT) continue;
@@ -160,12 +160,6 @@ class KeeperLoop {
       ::kill(worker_, SIGTERM);
       kill_at_ns_ = NowNs() + options_.drain_timeout_ns + kSecondNs;
     }
-  }
-
-  // After Reap: a worker that has died meanwhile would not hear it. It is blocked in a worker since
-  // before the fork, so it can be sent at any time.
-  void PassHangUp() {
-    if (worker_ != 0 && std::exchange(hangup_pending_, false)) ::kill(worker_, SIGHUP);
   }
 
   void KillWorker() {
@@ -205,7 +199,6 @@ class KeeperLoop {
   UniqueFd signals_, channel_;
   pid_t worker_ = 0;
   bool stopping_ = false;
-  bool hangup_pending_ = false;  // not passed on yet
   int64_t start_at_ns_ = 0;
   int64_t kill_at_ns_ = kNever;
   std::optional<int> exit_code_;

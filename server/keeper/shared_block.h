@@ -4,7 +4,8 @@
 // the ports that are in use. Anonymous shared memory, made by the keeper before the first worker.
 //
 // Owner: the keeper, for its whole life. Writers: the present worker alone (its attach thread for
-// the session records); the keeper reads `ready_start` only. Never mapped by a client.
+// the session records); the keeper reads `ready_start` and sets `reload_asked`. Never mapped by a
+// client.
 // A worker may die between any two stores, so `state` is stored last when a record begins and first
 // when it ends.
 #pragma once
@@ -50,6 +51,8 @@ struct SharedBlock {
   std::atomic<int64_t> recovering_until_ns;
   // Whether processes of before the keeper's start may hold slots: 0 not decided, 1 no, 2 yes.
   std::atomic<uint32_t> claims_possible;
+  // 1: the keeper passed a SIGHUP on and no worker has begun to act on it.
+  std::atomic<uint32_t> reload_asked;
   SessionRecord sessions[kOwnerCount];
   AcceptedConfig config;
 };
