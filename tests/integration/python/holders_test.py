@@ -41,7 +41,7 @@ class Holders(unittest.TestCase):
     def acquire(self, wait_s):
         return self.daemon.leases().AcquireLease(pb.AcquireLeaseRequest(
             parent="pools/gpu", max_wait_duration=D(seconds=wait_s), ttl=D(seconds=60)),
-            timeout=wait_s + 10).lease
+            timeout=wait_s + 20, wait_for_ready=True).lease
 
     def test_a_local_lease_ends_after_max_hold(self):
         self.start("pools: [{id: gpu, capacity: 1, max_hold: 1s}]")

@@ -31,7 +31,7 @@ class Reload(unittest.TestCase):
 
     def acquire(self, pool="gpu"):
         return self.daemon.leases().AcquireLease(
-            pb.AcquireLeaseRequest(parent=f"pools/{pool}"), timeout=10)
+            pb.AcquireLeaseRequest(parent=f"pools/{pool}"), timeout=20, wait_for_ready=True)
 
     def reload(self, text, outcome):
         """Sends the signal and waits for what the log says of it; the new part of the log."""
@@ -43,7 +43,7 @@ class Reload(unittest.TestCase):
             outcome)
 
     def pools(self):
-        found = self.daemon.admin().ListPools(admin_pb.ListPoolsRequest(), timeout=10).pools
+        found = self.daemon.admin().ListPools(admin_pb.ListPoolsRequest(), timeout=20, wait_for_ready=True).pools
         return {pool.name: pool for pool in found}
 
     def test_pools_come_and_get_other_rules_and_leases_stay(self):
@@ -57,7 +57,7 @@ class Reload(unittest.TestCase):
         self.assertEqual(other.ttl.seconds, 40)
         self.acquire("db")
         self.daemon.leases().RenewLease(pb.RenewLeaseRequest(
-            name=lease.name, fencing_token=lease.fencing_token), timeout=10)
+            name=lease.name, fencing_token=lease.fencing_token), timeout=20, wait_for_ready=True)
         # The next worker goes on with it, whatever the file says by then.
         self.file.write_text("pools: [")
         old = self.daemon.kill_worker()
@@ -71,7 +71,7 @@ class Reload(unittest.TestCase):
 
         self.assertEqual(testbed.wait_until(served, "an answer"), {"pools/gpu", "pools/db"})
         self.assertEqual(self.pools()["pools/gpu"].default_ttl.seconds, 40)
-        kept = self.daemon.leases().GetLease(pb.GetLeaseRequest(name=lease.name), timeout=10)
+        kept = self.daemon.leases().GetLease(pb.GetLeaseRequest(name=lease.name), timeout=20, wait_for_ready=True)
         self.assertEqual(kept.fencing_token, lease.fencing_token)
 
     def test_a_bad_file_changes_nothing_and_says_where(self):
@@ -100,7 +100,7 @@ class Reload(unittest.TestCase):
     def test_a_pool_of_the_api_is_not_taken_over(self):
         from leaseplane.v1 import lease_pb2
         self.daemon.admin().CreatePool(admin_pb.CreatePoolRequest(
-            pool_id="db", pool=lease_pb2.Pool(capacity=1)), timeout=10)
+            pool_id="db", pool=lease_pb2.Pool(capacity=1)), timeout=20, wait_for_ready=True)
         self.reload(MORE, "pool db exists already")
         self.assertEqual(self.pools()["pools/db"].capacity, 1)
         self.assertEqual(self.pools()["pools/gpu"].default_ttl.seconds, 20)
@@ -112,7 +112,7 @@ class Reload(unittest.TestCase):
         with self.assertRaises(Exception) as caught:
             self.daemon.leases().AcquireLease(pb.AcquireLeaseRequest(
                 parent="pools/gpu", max_wait_duration=duration_pb2.Duration(seconds=5)),
-                timeout=10)
+                timeout=20, wait_for_ready=True)
         self.assertEqual(testbed.reason_of(caught.exception)[1], "QUEUE_FULL")
 
 
