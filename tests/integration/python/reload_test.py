@@ -43,7 +43,8 @@ class Reload(unittest.TestCase):
             outcome)
 
     def pools(self):
-        found = self.daemon.admin().ListPools(admin_pb.ListPoolsRequest(), timeout=20, wait_for_ready=True).pools
+        found = self.daemon.admin().ListPools(
+            admin_pb.ListPoolsRequest(), timeout=20, wait_for_ready=True).pools
         return {pool.name: pool for pool in found}
 
     def test_pools_come_and_get_other_rules_and_leases_stay(self):
@@ -71,7 +72,8 @@ class Reload(unittest.TestCase):
 
         self.assertEqual(testbed.wait_until(served, "an answer"), {"pools/gpu", "pools/db"})
         self.assertEqual(self.pools()["pools/gpu"].default_ttl.seconds, 40)
-        kept = self.daemon.leases().GetLease(pb.GetLeaseRequest(name=lease.name), timeout=20, wait_for_ready=True)
+        kept = self.daemon.leases().GetLease(
+            pb.GetLeaseRequest(name=lease.name), timeout=20, wait_for_ready=True)
         self.assertEqual(kept.fencing_token, lease.fencing_token)
 
     def test_a_bad_file_changes_nothing_and_says_where(self):
