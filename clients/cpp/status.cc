@@ -46,6 +46,7 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kDraining, "DRAINING", Code::kUnavailable},
     ReasonEntry{Reason::kRecovering, "RECOVERING", Code::kUnavailable},
     ReasonEntry{Reason::kStoreFailed, "STORE_FAILED", Code::kInternal},
+    ReasonEntry{Reason::kDataLoss, "DATA_LOSS", Code::kInternal},
     ReasonEntry{Reason::kInternal, "INTERNAL", Code::kInternal},
     ReasonEntry{Reason::kUnimplemented, "UNIMPLEMENTED", Code::kUnimplemented},
     ReasonEntry{Reason::kUnreachable, "UNREACHABLE", Code::kUnavailable},

@@ -18,6 +18,7 @@ template <class M>
 Authority<M>::Authority(const PoolWords<M>& words, uint32_t capacity)
     : words_(words),
       capacity_(capacity),
+      epoch_(shm::PolicyEpoch(M::Load(*words.policy))),
       round_(WaiterRound(M::Load(*words.wcnt))),
       shadow_(words.max_capacity) {}
 
@@ -29,7 +30,7 @@ void Authority<M>::Initialize(Generation first_gen, bool grantable, int64_t now_
     s.gen_max = first_gen;
     s.last_word = FreeWord(first_gen);
     s.first_seen_ns = now_ns;
-    s.base_epoch = epoch();
+    SetBase(i, epoch());
     s.grantable = grantable && i < capacity_;
     s.pristine = true;
     M::Store(words_.Slot(i), FreeWord(first_gen));
@@ -45,7 +46,7 @@ void Authority<M>::Adopt(int64_t now_ns) {
     SlotShadow& s = shadow_[i];
     s = SlotShadow{};
     s.first_seen_ns = now_ns;
-    s.base_epoch = 0;
+    if (words_.base_epochs != nullptr) s.base_epoch = M::Load(words_.base_epochs[i]);
     s.grantable = i < capacity_;
     s.last_word = word;
     if (IsWellFormed(word)) {
@@ -120,7 +121,7 @@ bool Authority<M>::TryGrantAt(SlotIndex slot, SessionIndex owner, int64_t now_ns
   s.pristine = false;
   s.daemon_held = owner == kOwnerDaemon;
   s.held_gen = gen;
-  s.base_epoch = epoch();
+  SetBase(slot, epoch());
   s.first_seen_ns = now_ns;
   s.last_word = BusyWord(owner, gen);
   grant = {slot, gen};
@@ -204,7 +205,7 @@ bool Authority<M>::Restore(SlotIndex slot, SessionIndex owner, FencingToken toke
   // A slot that nobody was granted since Initialize takes the lease's numbering as its own.
   s.gen_max = s.pristine ? gen : std::max(s.gen_max, gen);
   s.pristine = false;
-  s.base_epoch = EpochOf(token);
+  SetBase(slot, EpochOf(token));
   s.daemon_held = owner == kOwnerDaemon;
   s.held_gen = gen;
   s.quarantined = false;
@@ -222,12 +223,20 @@ void Authority<M>::Repair(SlotIndex slot) {
     const Generation gen = std::min(s.gen_max + kRepairGenerationStep, kGrantableGenerationMax);
     if (!M::CompareExchange(words_.Slot(slot), seen, FreeWord(gen))) return;  // next time
     s.gen_max = gen;
-    s.base_epoch = epoch();  // nobody holds it: no older token is valid, whatever its number
+    SetBase(slot, epoch());  // nobody holds it: no older token is valid, whatever its number
     s.quarantined = false;
     s.last_word = FreeWord(gen);
   }
   s.grantable = slot < capacity_;
   OfferSlot(slot);
+}
+
+template <class M>
+void Authority<M>::Withdraw() {
+  for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
+    shadow_[i].grantable = false;
+    StoreGrantBit(i, false);
+  }
 }
 
 template <class M>

@@ -59,6 +59,8 @@ struct PoolWords {
   U64* grant_bits = nullptr;
   U64* sessions = nullptr;
   FinderWords<M> finder;
+  // META, the daemon's alone; clients have none: SlotShadow::base_epoch over a worker's death.
+  U32* base_epochs = nullptr;
 
   U64& Slot(SlotIndex i) const { return slots[uint64_t{i} << slot_shift]; }
   bool IsGranted(SlotIndex i) const { return (M::Load(grant_bits[i / 64]) >> (i % 64) & 1) != 0; }

@@ -8,7 +8,10 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "server/app/descriptor_limit.h"
 #include "server/app/listen_address.h"
+#include "server/app/log_level.h"
+#include "server/config/reload.h"
 #include "server/keeper/keeper.h"
 #include "server/obs/log.h"
 #include "server/obs/metrics/daemon_metrics.h"
@@ -51,9 +54,10 @@ int ExitCodeOf(const absl::Status& status) {
 
 class Worker {
  public:
-  Worker(const config::DaemonOptions& options, uint32_t sessions_max, keeper::Holdings& holdings,
-         keeper::Channel& channel)
+  Worker(const config::DaemonOptions& options, const ReadConfiguration& read, uint32_t sessions_max,
+         keeper::Holdings& holdings, keeper::Channel& channel)
       : options_(options),
+        read_(read),
         sessions_max_(sessions_max),
         shared_(*holdings.shared),
         start_(holdings.starts),
@@ -61,6 +65,7 @@ class Worker {
         channel_(channel) {}
 
   int Run() {
+    TakeUpAcceptedConfiguration();
     for (absl::Status (Worker::*step)() :
          {&Worker::StartPlane, &Worker::StartMetrics, &Worker::StartServer}) {
       absl::Status status = (this->*step)();
@@ -83,8 +88,11 @@ class Worker {
     options.store.token_floor = options_.state.token_floor;
     options.store.build_unix_s = LEASEPLANE_BUILD_UNIX_S;
     options.pools = options_.pools;
+    options.restart_grace_ns = options_.lifecycle.restart_grace_ns;
     options.redeclare_grace_ns = options_.lifecycle.redeclare_grace_ns;
     options.sessions_max = sessions_max_;
+    options.sessions_per_process_max = options_.sessions.per_process_max;
+    options.sessions_per_uid_max = SessionsPerUid(options_.sessions.per_uid_max, sessions_max_);
     auto plane = plane::DaemonPlane::Start(std::move(options), holdings_, channel_);
     if (!plane.ok()) return plane.status();
     plane_ = *std::move(plane);
@@ -136,13 +144,60 @@ class Worker {
     ::fflush(stdout);
   }
 
-  static void WaitForStop() {
+  // A worker before this one put it into force.
+  void TakeUpAcceptedConfiguration() {
+    std::optional<std::string> text = shared_.config.Load();
+    if (!text) return;
+    config::ParseResult parsed = read_(std::move(text));
+    if (parsed.action != config::ParseResult::Action::kServe) {
+      obs::Log(obs::Level::kError, "the reloaded configuration cannot be read; the first one holds",
+               {{"error", parsed.text}});
+      return;
+    }
+    options_ = std::move(parsed.options);
+    obs::SetLogLevel(LogLevelOf(options_.log));
+  }
+
+  static void RefuseReload(const std::string& why) {
+    obs::Log(obs::Level::kError, "configuration not reloaded, nothing was changed", {{"why", why}});
+  }
+
+  void Reload() {
+    shared_.reload_asked.store(0);  // first: what ends a worker must not end the next one too
+    config::ParseResult parsed = read_(std::nullopt);
+    if (parsed.action != config::ParseResult::Action::kServe) {
+      for (const config::ConfigError& error : parsed.errors) RefuseReload(error.ToString());
+      return;
+    }
+    if (parsed.options.config_file.empty()) return RefuseReload("there is no configuration file");
+    if (parsed.file_text.size() > keeper::kConfigBytesMax) {
+      return RefuseReload("the file is longer than 4 MiB; start the daemon again");
+    }
+    const config::ReloadPlan plan = config::PlanReload(options_, parsed.options);
+    for (const std::string& obstacle : plan.obstacles) RefuseReload(obstacle);
+    if (!plan.obstacles.empty()) return;
+    const absl::Status applied = plane_->ApplyPools(plan.added, plan.changed);
+    if (!applied.ok()) return RefuseReload(applied.ToString());
+    options_ = std::move(parsed.options);
+    obs::SetLogLevel(LogLevelOf(options_.log));
+    plane_->SetSessionLimits(options_.sessions.per_process_max,
+                             SessionsPerUid(options_.sessions.per_uid_max, sessions_max_));
+    shared_.config.Store(parsed.file_text);
+    obs::Log(obs::Level::kInfo, "configuration reloaded",
+             {{"file", options_.config_file},
+              {"pools_added", plan.added.size()},
+              {"pools_changed", plan.changed.size()}});
+  }
+
+  void WaitForStop() {
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    int signal = 0;
-    while (::sigwait(&set, &signal) != 0) {
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    for (;;) {
+      int signal = 0;
+      if (::sigwait(&set, &signal) != 0) continue;
+      if (signal != SIGHUP) return;
+      Reload();
     }
   }
 
@@ -164,7 +219,8 @@ class Worker {
     return stopped.ok() ? 0 : keeper::kExitInternal;
   }
 
-  const config::DaemonOptions& options_;
+  config::DaemonOptions options_;
+  const ReadConfiguration& read_;
   const uint32_t sessions_max_;
   keeper::SharedBlock& shared_;
   const uint64_t start_;
@@ -179,9 +235,9 @@ class Worker {
 
 }  // namespace
 
-int RunWorker(const config::DaemonOptions& options, uint32_t sessions_max,
-              keeper::Holdings& holdings, keeper::Channel& channel) {
-  return Worker(options, sessions_max, holdings, channel).Run();
+int RunWorker(const config::DaemonOptions& options, const ReadConfiguration& read,
+              uint32_t sessions_max, keeper::Holdings& holdings, keeper::Channel& channel) {
+  return Worker(options, read, sessions_max, holdings, channel).Run();
 }
 
 }  // namespace leaseplane::app

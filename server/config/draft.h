@@ -18,6 +18,7 @@ class Draft {
  public:
   DaemonOptions options;
   std::vector<ConfigError> errors;
+  std::string file_text;  // of the configuration file, as it was read
 
   // Remembers that `field` was set at `where` (FILE:LINE, --flag, VARIABLE).
   void SetWhere(const std::string& field, const std::string& where) { where_[field] = where; }

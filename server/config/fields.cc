@@ -20,6 +20,9 @@ using Daemon = DaemonOptions;
 
 constexpr Text kAddressValid = "HOST:PORT or [IPV6]:PORT, port 0..65535 (0 = any free one)";
 constexpr Text kBoolValid = "true or false";
+constexpr uint32_t kSessionsMax = kOwnerCount - kOwnerSessionFirst;
+constexpr Text kSessionsValid = "0..16382";
+static_assert(kSessionsMax == 16'382);
 
 bool ApplyLogLevel(Text, Text text, Daemon* o) {
   constexpr std::pair<Text, LogLevel> kLevels[] = {{"debug", LogLevel::kDebug},
@@ -109,6 +112,22 @@ constexpr Setting kSettings[] = {
      "LEASEPLANE_REDECLARE_GRACE",
      "Time that local holders have to declare their slots in after shared memory was lost",
      false},
+    {{"max_sessions_per_process", FieldKind::kScalar, "256", kSessionsValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseCount(text, 0, kSessionsMax, &o->sessions.per_process_max);
+      }},
+     "--max-sessions-per-process",
+     "LEASEPLANE_MAX_SESSIONS_PER_PROCESS",
+     "Sessions that one local process may use until it ends; 0 = no limit",
+     false},
+    {{"max_sessions_per_uid", FieldKind::kScalar, "0", kSessionsValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseCount(text, 0, kSessionsMax, &o->sessions.per_uid_max);
+      }},
+     "--max-sessions-per-uid",
+     "LEASEPLANE_MAX_SESSIONS_PER_UID",
+     "Sessions that local processes of one user may use; 0 = all but a 64th",
+     false},
     {{"", FieldKind::kScalar, "false", kBoolValid,
       [](Text, Text text, Daemon* o) { return ParseBool(text, &o->state.initialize); }},
      "--initialize",
@@ -146,6 +165,13 @@ bool ParseTtl(Text text, int64_t* ttl_ns) {
   return ParseDurationNs(text, engine::kTtlMin, engine::kTtlMax, ttl_ns);
 }
 constexpr Text kTtlValid = "a duration from 1s to 24h, like 15s or 1h30m";
+
+bool ParseZeroOr(Text text, int64_t min_ns, int64_t max_ns, int64_t* value_ns) {
+  int64_t ns = 0;
+  if (!ParseDurationNs(text, 0, max_ns, &ns) || (ns > 0 && ns < min_ns)) return false;
+  *value_ns = ns;
+  return true;
+}
 
 bool AppendId(Text text, std::vector<uint32_t>* ids) {
   uint32_t id = 0;
@@ -189,10 +215,7 @@ constexpr Field<PoolOptions> kPoolFields[] = {
      [](Text, Text text, PoolOptions* p) { return ParseTtl(text, &p->max_ttl_ns); }},
     {"max_duration", FieldKind::kScalar, "0s", "0s (no cap), or a duration from 1s to 8760h",
      [](Text, Text text, PoolOptions* p) {
-       int64_t ns = 0;
-       if (!ParseDurationNs(text, 0, 8760 * kHour, &ns) || (ns > 0 && ns < kSecond)) return false;
-       p->max_duration_ns = ns;
-       return true;
+       return ParseZeroOr(text, kSecond, 8760 * kHour, &p->max_duration_ns);
      }},
     {"max_overtake", FieldKind::kScalar, "100ms", "a duration from 1ms to 1h, like 100ms",
      [](Text, Text text, PoolOptions* p) {
@@ -217,6 +240,14 @@ constexpr Field<PoolOptions> kPoolFields[] = {
     {"lock_delay", FieldKind::kScalar, "0s", kDelayValid,
      [](Text, Text text, PoolOptions* p) {
        return ParseDurationNs(text, 0, 24 * kHour, &p->lock_delay_ns);
+     }},
+    {"max_hold", FieldKind::kScalar, "0s", "0s (no limit), or a duration from 1s to 8760h",
+     [](Text, Text text, PoolOptions* p) {
+       return ParseZeroOr(text, kSecond, 8760 * kHour, &p->max_hold_ns);
+     }},
+    {"stall_timeout", FieldKind::kScalar, "30s", "0s (never), or a duration from 1s to 1h",
+     [](Text, Text text, PoolOptions* p) {
+       return ParseZeroOr(text, kSecond, kHour, &p->stall_timeout_ns);
      }},
     {"local_access.enabled", FieldKind::kScalar, "true", kBoolValid,
      [](Text, Text text, PoolOptions* p) { return ParseBool(text, &p->local_enabled); }},

@@ -45,6 +45,11 @@ struct LifecycleOptions {
   int64_t redeclare_grace_ns = 10 * engine::kSecond;
 };
 
+struct SessionOptions {
+  uint32_t per_process_max = 256;  // 0 = no limit
+  uint32_t per_uid_max = 0;        // 0 = all but a 64th
+};
+
 struct DaemonOptions {
   std::string config_file;  // empty: none was read
   ListenOptions listen;
@@ -52,6 +57,7 @@ struct DaemonOptions {
   StateOptions state;
   LogOptions log;
   LifecycleOptions lifecycle;
+  SessionOptions sessions;
   std::vector<engine::PoolOptions> pools;  // from file and flags; validated
 };
 

@@ -99,15 +99,27 @@ class Reader {
         return;
       case FieldKind::kMap:
         if (!node.IsMap()) break;
-        for (const auto& entry : node) {
-          const std::string name = Describe(entry.first);
-          Apply(entry.second, Join(path, name), name, field, options);
-        }
+        ApplyEntries(node, path, field, options);
         return;
     }
     const char* kind = field.kind == FieldKind::kList ? "a list: " : "a map: ";
     draft_->Fail(WhereOfValue(node, path), path, Describe(node),
                  absl::StrCat(kind, std::string(field.valid)));
+  }
+
+  template <class Options>
+  void ApplyEntries(const YAML::Node& node, const std::string& path, const Field<Options>& field,
+                    Options* options) {
+    std::set<std::string> seen;
+    for (const auto& entry : node) {
+      const std::string name = Describe(entry.first);
+      if (seen.insert(name).second) {
+        Apply(entry.second, Join(path, name), name, field, options);
+      } else {
+        draft_->Fail(Where(entry.first), Join(path, name), "the key a second time",
+                     "each key once");
+      }
+    }
   }
 
   template <class Options>
@@ -177,7 +189,13 @@ class Reader {
 
 void ReadYaml(std::string_view text, const std::string& file_name, Draft* draft) {
   try {
-    Reader(file_name, draft).ReadRoot(YAML::Load(std::string(text)));
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    if (documents.size() > 1) {
+      draft->Fail(absl::StrCat(file_name, ":", documents[1].Mark().line + 1), "",
+                  "a second document", "one document, without a line of --- after it");
+    } else if (!documents.empty()) {
+      Reader(file_name, draft).ReadRoot(documents[0]);
+    }
   } catch (const YAML::Exception& error) {
     draft->Fail(absl::StrCat(file_name, ":", error.mark.line + 1), "", error.msg, "YAML");
   }

@@ -2,26 +2,42 @@
 #include "server/plane/pool_runtime.h"
 
 #include "core/attach/messages.h"
+#include "server/obs/log.h"
 
 namespace leaseplane::plane {
 
 PoolRuntime::PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch,
                          PoolSegments segments, PoolWords<RealMemory> words,
                          std::unique_ptr<ledger::MappedLedger> ledger, const Outlets& outlets)
-    : options_(std::move(options)),
+    : options_(rules_.emplace_back(std::make_unique<const engine::PoolOptions>(std::move(options)))
+                   .get()),
       handle_(handle),
       epoch_(epoch),
       segments_(std::move(segments)),
       words_(words),
       outlets_(outlets),
-      holds_(options_.capacity),
+      holds_(this->options().capacity),
       ledger_(std::move(ledger)),
-      authority_(words_, options_.capacity),
-      engine_(options_, authority_, *ledger_, *outlets_.ids, *outlets_.sessions) {
+      authority_(words_, this->options().capacity),
+      engine_(this->options(), authority_, *ledger_, *outlets_.ids, *outlets_.sessions) {
   authority_.SetEpoch(epoch);
 }
 
+void PoolRuntime::ChangeRules(engine::PoolOptions options) {
+  rules_.push_back(std::make_unique<const engine::PoolOptions>(std::move(options)));
+  const engine::PoolOptions& rules = *rules_.back();
+  options_.store(&rules, std::memory_order_release);
+  Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    engine.ChangeRules(now, rules, actions);
+  });
+}
+
 void PoolRuntime::StepDone() {
+  if (segments_.has_faulted() && engine_.state() != engine::PoolState::kDamaged) {
+    obs::Log(obs::Level::kError, "shared memory of a pool was lost; it grants nothing any more",
+             {{"pool", id()}});
+    engine_.DeclareDamaged(NowInstant(), step_actions_);
+  }
   next_deadline_ns_.store(engine_.NextDeadlineNs(), std::memory_order_relaxed);
   if (step_actions_.Empty()) return;
   outbox_.push_back(std::move(step_actions_));

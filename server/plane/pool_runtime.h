@@ -49,8 +49,11 @@ class PoolRuntime final : public store::ChangeSource,
               PoolWords<RealMemory> words, std::unique_ptr<ledger::MappedLedger> ledger,
               const Outlets& outlets);
 
-  const std::string& id() const { return options_.id; }
-  const engine::PoolOptions& options() const { return options_; }
+  const std::string& id() const { return options().id; }
+  // As they are now; the reference stays valid as long as the pool.
+  const engine::PoolOptions& options() const { return *options_.load(std::memory_order_acquire); }
+  // See PoolEngine::ChangeRules. Rare: the rules before are kept until the pool goes.
+  void ChangeRules(engine::PoolOptions options) ABSL_LOCKS_EXCLUDED(mu_);
   uint32_t handle() const { return handle_; }
   Epoch epoch() const { return epoch_; }
   const PoolSegments& segments() const { return segments_; }
@@ -106,7 +109,8 @@ class PoolRuntime final : public store::ChangeSource,
   void StoreRefused(uint64_t ticket, const engine::Grant& grant);
   ListenerPtr TakeListener(uint64_t ticket);
 
-  const engine::PoolOptions options_;
+  std::vector<std::unique_ptr<const engine::PoolOptions>> rules_;  // of ChangeRules' one thread
+  std::atomic<const engine::PoolOptions*> options_;                // the last of them
   const uint32_t handle_;
   const Epoch epoch_;
   PoolSegments segments_;

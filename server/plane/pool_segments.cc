@@ -64,6 +64,7 @@ absl::StatusOr<PoolSegments> PoolSegments::Create(const engine::PoolOptions& opt
   if (status.ok()) status = MakeOne(name + "-ctl", s.geometry_.ctl_bytes, s.ctl_fd_, s.ctl_);
   if (status.ok()) status = MakeOne(name + "-meta", meta_bytes, s.meta_fd_, s.meta_);
   if (!status.ok()) return status;
+  s.Guard();
   shm::FormatCtl(s.ctl_.base(), s.geometry_, s.uid_, epoch);
   shm::FormatMeta(s.meta_.base(), s.geometry_, s.uid_, options.resources);
   shm::Publish(s.meta_.base());
@@ -97,12 +98,20 @@ absl::StatusOr<PoolSegments> PoolSegments::Adopt(keeper::HeldPool held, uint32_t
   s.data_ = std::move(held.data.mapping);
   s.ctl_ = std::move(held.ctl.mapping);
   s.meta_ = std::move(held.meta.mapping);
-  if (s.data_.bytes() != s.geometry_.data_bytes || s.ctl_.bytes() != s.geometry_.ctl_bytes) {
+  if (s.data_.bytes() != s.geometry_.data_bytes || s.ctl_.bytes() != s.geometry_.ctl_bytes ||
+      s.meta_.bytes() < shm::MetaBytes(s.geometry_, {})) {
     return absl::FailedPreconditionError("segments of another size");
   }
   absl::Status status = s.Seal();
   if (!status.ok()) return status;
+  s.Guard();
   return s;
+}
+
+void PoolSegments::Guard() {
+  data_guard_ = shm::FaultGuard(data_.base(), data_.bytes());
+  ctl_guard_ = shm::FaultGuard(ctl_.base(), ctl_.bytes());
+  meta_guard_ = shm::FaultGuard(meta_.base(), meta_.bytes());
 }
 
 void PoolSegments::Publish() { shm::Publish(ctl_.base()); }

@@ -42,6 +42,8 @@ v1::Pool::State ToState(engine::PoolState state) {
       return v1::Pool::STATE_DRAINING;
     case engine::PoolState::kRecovering:
       return v1::Pool::STATE_RECOVERING;
+    case engine::PoolState::kDamaged:
+      return v1::Pool::STATE_DAMAGED;
   }
   return v1::Pool::STATE_UNSPECIFIED;
 }
@@ -82,6 +84,8 @@ v1::Pool ToRules(const engine::PoolOptions& options) {
   *out.mutable_max_overtake() = ToDuration(options.max_overtake_ns);
   if (options.reuse_delay_ns != 0) *out.mutable_reuse_delay() = ToDuration(options.reuse_delay_ns);
   if (options.lock_delay_ns != 0) *out.mutable_lock_delay() = ToDuration(options.lock_delay_ns);
+  if (options.max_hold_ns != 0) *out.mutable_max_hold() = ToDuration(options.max_hold_ns);
+  *out.mutable_stall_timeout() = ToDuration(options.stall_timeout_ns);
   out.set_max_waiters(static_cast<int32_t>(options.max_waiters));
   out.set_max_waiters_per_client(static_cast<int32_t>(options.max_waiters_per_client));
   out.set_max_leases_per_client(static_cast<int32_t>(options.max_leases_per_client));

@@ -96,6 +96,9 @@ void ReadTimes(const v1::Pool& pool, engine::PoolOptions* options, FieldChecks* 
        &options->reuse_delay_ns);
   read(pool.has_lock_delay(), "pool.lock_delay", pool.lock_delay(), 0, kTtlMax,
        &options->lock_delay_ns);
+  read(pool.has_max_hold(), "pool.max_hold", pool.max_hold(), 0, kYear, &options->max_hold_ns);
+  read(pool.has_stall_timeout(), "pool.stall_timeout", pool.stall_timeout(), 0, engine::kHour,
+       &options->stall_timeout_ns);
   if (options->min_ttl_ns > options->max_ttl_ns) {
     checks->Fail("pool.min_ttl", "must not be above max_ttl");
     return;

@@ -40,6 +40,7 @@ bool IsLoss(engine::Reason reason) {
     case engine::Reason::kDraining:
     case engine::Reason::kRecovering:
     case engine::Reason::kStoreFailed:
+    case engine::Reason::kDataLoss:
     case engine::Reason::kCancelled:
     case engine::Reason::kUnimplemented:
     case engine::Reason::kInternal:

@@ -131,6 +131,7 @@ void AddReasonDetails(const engine::Refusal& refusal, const Subject& subject, De
     case Reason::kNotHolder:
     case Reason::kPermissionDenied:
     case Reason::kStoreFailed:
+    case Reason::kDataLoss:
     case Reason::kCancelled:
     case Reason::kUnimplemented:
     case Reason::kInternal:
@@ -181,6 +182,8 @@ std::string_view DefaultText(Reason reason) {
       return "the daemon is recovering";
     case Reason::kStoreFailed:
       return "the store cannot be written";
+    case Reason::kDataLoss:
+      return "shared memory of the pool was lost";
     case Reason::kCancelled:
       return "the wait was cancelled";
     case Reason::kUnimplemented:
@@ -255,6 +258,8 @@ ReasonStatus StatusOf(Reason reason) {
       return {StatusCode::UNAVAILABLE, v1::RECOVERING};
     case Reason::kStoreFailed:
       return {StatusCode::INTERNAL, v1::STORE_FAILED};
+    case Reason::kDataLoss:
+      return {StatusCode::INTERNAL, v1::DATA_LOSS};
     case Reason::kUnimplemented:
       return {StatusCode::UNIMPLEMENTED, v1::UNIMPLEMENTED};
     case Reason::kNone:

@@ -91,6 +91,8 @@ void CollectLeases(const std::vector<PoolFigures>& pools, std::vector<MetricFami
     AddValue(ended, {{"pool", p.id}, {"reason", "expired"}}, p.stats.expired);
     AddValue(ended, {{"pool", p.id}, {"reason", "revoked"}}, p.stats.revoked);
     AddValue(ended, {{"pool", p.id}, {"reason", "holder_died"}}, p.stats.recovered_local);
+    AddValue(ended, {{"pool", p.id}, {"reason", "held_too_long"}}, p.stats.held_too_long);
+    AddValue(ended, {{"pool", p.id}, {"reason", "stalled"}}, p.stats.stalled);
   }
   MetricFamily& refused = Add(out, "leaseplane_acquire_refused_total",
                               "Requests that got no lease, by reason.", MetricType::Counter);
@@ -130,6 +132,14 @@ void CollectPools(const std::vector<PoolFigures>& pools, std::vector<MetricFamil
       AddValue(family, {{"pool", p.id}}, p.stats.*counter.value);
     }
   }
+  MetricFamily& damaged =
+      Add(out, "leaseplane_pool_damaged",
+          "1 if shared memory of the pool was lost: it grants nothing until the daemon is started "
+          "again.",
+          MetricType::Gauge);
+  for (const PoolFigures& p : pools) {
+    AddValue(damaged, {{"pool", p.id}}, p.state == engine::PoolState::kDamaged ? 1 : 0);
+  }
   MetricFamily& wait =
       Add(out, "leaseplane_wait_seconds",
           "How long those waited that were granted a slot from the queue.", MetricType::Histogram);
@@ -150,6 +160,14 @@ void CollectDaemon(const DaemonFigures& f, const std::string& version,
                    std::vector<MetricFamily>& out) {
   AddValue(Add(out, "leaseplane_sessions", "Attached processes.", MetricType::Gauge), {},
            f.sessions);
+  AddValue(Add(out, "leaseplane_sessions_lingering",
+               "Sessions that ended while their process lives on: their places are free when it "
+               "ends.",
+               MetricType::Gauge),
+           {}, f.sessions_lingering);
+  AddValue(Add(out, "leaseplane_sessions_max",
+               "Places for sessions, attached and lingering ones together.", MetricType::Gauge),
+           {}, f.sessions_max);
   MetricFamily& rejected =
       Add(out, "leaseplane_attach_rejected_total",
           "Attach connections turned away or hung up, by reason.", MetricType::Counter);

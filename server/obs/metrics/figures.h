@@ -23,6 +23,7 @@ struct PoolHistograms {
 
 struct PoolFigures {
   std::string id;
+  engine::PoolState state = engine::PoolState::kActive;
   engine::PoolCounts counts;
   engine::PoolStats stats;
   std::shared_ptr<const PoolHistograms> histograms;
@@ -31,6 +32,8 @@ struct PoolFigures {
 struct DaemonFigures {
   std::vector<PoolFigures> pools;
   uint32_t sessions = 0;
+  uint32_t sessions_lingering = 0;  // ended, but the process lives, so the index is not free
+  uint32_t sessions_max = 0;
   std::vector<std::pair<std::string, uint64_t>> attach_rejected;  // by reason
   uint64_t worker_starts = 0;
   double tick_lag_seconds = 0;

@@ -40,6 +40,7 @@ enum class Reason {
   kDraining,            // UNAVAILABLE         the daemon is stopping; nothing was done
   kRecovering,          // UNAVAILABLE         the daemon does not know yet who holds what
   kStoreFailed,         // INTERNAL            the daemon's disk refuses
+  kDataLoss,            // INTERNAL            the pool is damaged: the daemon has to be restarted
   kInternal,            // INTERNAL
   kUnimplemented,       // UNIMPLEMENTED
 

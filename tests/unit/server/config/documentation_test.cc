@@ -60,6 +60,7 @@ TEST(ConfigurationDocumentTest, DefaultTextsAreTheDefaults) {
   options.listen.tcp_address = options.metrics.address = options.state.dir = "";
   options.listen.unix_socket_path = "";
   options.lifecycle = {0, 0, 0};
+  options.sessions = {1, 1};
   for (const Setting& s : Settings()) {
     EXPECT_TRUE(s.field.apply("", s.field.default_text, &options)) << s.flag;
   }
@@ -70,8 +71,11 @@ TEST(ConfigurationDocumentTest, DefaultTextsAreTheDefaults) {
   EXPECT_EQ(options.lifecycle.drain_timeout_ns, defaults.lifecycle.drain_timeout_ns);
   EXPECT_EQ(options.lifecycle.restart_grace_ns, defaults.lifecycle.restart_grace_ns);
   EXPECT_EQ(options.lifecycle.redeclare_grace_ns, defaults.lifecycle.redeclare_grace_ns);
+  EXPECT_EQ(options.sessions.per_process_max, defaults.sessions.per_process_max);
+  EXPECT_EQ(options.sessions.per_uid_max, defaults.sessions.per_uid_max);
   const engine::PoolOptions pool;
   engine::PoolOptions read;
+  read.max_hold_ns = read.stall_timeout_ns = 1;
   read.default_ttl_ns = read.min_ttl_ns = read.max_ttl_ns = read.max_overtake_ns = 0;
   read.max_waiters = 1;
   for (const auto& field : PoolFields()) {
@@ -83,6 +87,8 @@ TEST(ConfigurationDocumentTest, DefaultTextsAreTheDefaults) {
   EXPECT_EQ(read.max_ttl_ns, pool.max_ttl_ns);
   EXPECT_EQ(read.max_overtake_ns, pool.max_overtake_ns);
   EXPECT_EQ(read.max_waiters, pool.max_waiters);
+  EXPECT_EQ(read.max_hold_ns, pool.max_hold_ns);
+  EXPECT_EQ(read.stall_timeout_ns, pool.stall_timeout_ns);
 }
 
 TEST(ConfigurationExampleTest, ItIsValidAndNamesEveryKey) {
@@ -122,6 +128,8 @@ TEST(ConfigurationExampleTest, ItsCommentedKeysAreValidToo) {
                           "drain_timeout:",
                           "restart_grace:",
                           "redeclare_grace:",
+                          "max_sessions_per_process:",
+                          "max_sessions_per_uid:",
                           "max_capacity:",
                           "fairness: B",
                           "max_overtake:",
@@ -136,6 +144,8 @@ TEST(ConfigurationExampleTest, ItsCommentedKeysAreValidToo) {
                           "max_leases_per_client:",
                           "reuse_delay:",
                           "lock_delay:",
+                          "max_hold:",
+                          "stall_timeout:",
                           "local_access:",
                           "  enabled:",
                           "  uids:",

@@ -40,6 +40,7 @@ TEST(StatusMapTest, EveryReasonHasItsCodeAndName) {
       {Reason::kDraining, {StatusCode::UNAVAILABLE, "DRAINING"}},
       {Reason::kRecovering, {StatusCode::UNAVAILABLE, "RECOVERING"}},
       {Reason::kStoreFailed, {StatusCode::INTERNAL, "STORE_FAILED"}},
+      {Reason::kDataLoss, {StatusCode::INTERNAL, "DATA_LOSS"}},
       {Reason::kUnimplemented, {StatusCode::UNIMPLEMENTED, "UNIMPLEMENTED"}},
       {Reason::kInternal, {StatusCode::INTERNAL, "INTERNAL"}},
       {Reason::kNone, {StatusCode::INTERNAL, "INTERNAL"}},
