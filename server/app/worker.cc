@@ -6,9 +6,12 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/app/listen_address.h"
+#include "server/app/service_manager.h"
 #include "server/keeper/keeper.h"
 #include "server/obs/log.h"
 #include "server/obs/metrics/daemon_metrics.h"
@@ -16,6 +19,8 @@
 #include "server/plane/daemon_plane.h"
 #include "server/rpc/call_observer.h"
 #include "server/rpc/server.h"
+#include "server/security/access.h"
+#include "server/security/credentials_watch.h"
 
 namespace leaseplane::app {
 namespace {
@@ -61,8 +66,8 @@ class Worker {
         channel_(channel) {}
 
   int Run() {
-    for (absl::Status (Worker::*step)() :
-         {&Worker::StartPlane, &Worker::StartMetrics, &Worker::StartServer}) {
+    for (absl::Status (Worker::*step)() : {&Worker::ReadCredentials, &Worker::StartPlane,
+                                           &Worker::StartMetrics, &Worker::StartServer}) {
       absl::Status status = (this->*step)();
       if (status.ok()) continue;
       obs::Log(obs::Level::kError, "cannot start", {{"error", status.ToString()}});
@@ -75,6 +80,21 @@ class Worker {
   }
 
  private:
+  // The keeper's process has looked at the files at the daemon's start. If they are bad at a later
+  // start of a worker, that one ends and the next tries again: what local processes hold stays.
+  absl::Status ReadCredentials() {
+    const config::SecurityOptions& options = options_.security;
+    if (options.has_access) access_ = security::AccessPolicy(options.access);
+    if (options.tls.empty() && options.tokens_file.empty()) return absl::OkStatus();
+    std::vector<security::FileError> errors;
+    credentials_ = security::CredentialsWatch::Start({options.tls, options.tokens_file},
+                                                     options.reload_interval_ns, &errors);
+    if (credentials_ != nullptr) return absl::OkStatus();
+    const security::FileError& first = errors.front();
+    return absl::AbortedError(
+        absl::StrCat("field `", first.field, "`: got ", first.got, "; valid: ", first.valid));
+  }
+
   absl::Status StartPlane() {
     plane::PlaneOptions options;
     options.version = LEASEPLANE_VERSION;
@@ -85,6 +105,7 @@ class Worker {
     options.pools = options_.pools;
     options.redeclare_grace_ns = options_.lifecycle.redeclare_grace_ns;
     options.sessions_max = sessions_max_;
+    options.access = access_;
     auto plane = plane::DaemonPlane::Start(std::move(options), holdings_, channel_);
     if (!plane.ok()) return plane.status();
     plane_ = *std::move(plane);
@@ -92,8 +113,8 @@ class Worker {
   }
 
   absl::Status StartMetrics() {
-    metrics_ = std::make_shared<obs::DaemonMetrics>(LEASEPLANE_VERSION,
-                                                    [this] { return plane_->Figures(); });
+    metrics_ =
+        std::make_shared<obs::DaemonMetrics>(LEASEPLANE_VERSION, [this] { return Figures(); });
     reporter_ = std::make_unique<CallReporter>(*metrics_);
     obs::Probes probes;
     probes.is_live = [this] { return plane_->live(); };
@@ -110,11 +131,19 @@ class Worker {
     rpc::ServerOptions options;
     options.tcp_addresses = {WithPort(options_.listen.tcp_address, shared_.grpc_port)};
     options.unix_socket_path = options_.listen.unix_socket_path;
+    if (!options_.listen.admin_address.empty()) {
+      options.admin_tcp_addresses = {WithPort(options_.listen.admin_address, shared_.admin_port)};
+    }
+    options.access = access_;
+    options.credentials = credentials_.get();
     auto server = rpc::Server::Start(options, *plane_, *reporter_);
     if (!server.ok()) return server.status();
     server_ = *std::move(server);
     if (!server_->tcp_ports().empty()) {
       shared_.grpc_port = static_cast<uint32_t>(server_->tcp_ports().front());
+      if (server_->tcp_ports().size() > 1) {
+        shared_.admin_port = static_cast<uint32_t>(server_->tcp_ports().back());
+      }
     }
     return absl::OkStatus();
   }
@@ -126,14 +155,31 @@ class Worker {
     shared_.ready_start.store(start_);
     obs::Log(obs::Level::kInfo, "serving",
              {{"grpc", grpc},
+              {"admin", AdminAddress()},
               {"unix", options_.listen.unix_socket_path},
               {"metrics", metrics},
               {"start", start_},
               {"sessions_max", sessions_max_}});
+    TellServiceManager("READY=1");
     if (shared_.ready_line_printed.exchange(1) != 0) return;
-    ::printf("leaseplaned ready grpc=%s unix=%s metrics=%s\n", grpc.c_str(),
+    ::printf("leaseplaned ready grpc=%s unix=%s metrics=%s", grpc.c_str(),
              options_.listen.unix_socket_path.c_str(), metrics.c_str());
+    const std::string admin = AdminAddress();
+    if (!admin.empty()) ::printf(" admin=%s", admin.c_str());
+    ::printf("\n");
     ::fflush(stdout);
+  }
+
+  obs::DaemonFigures Figures() const {
+    obs::DaemonFigures figures = plane_->Figures();
+    if (credentials_ != nullptr) figures.credentials = credentials_->figures();
+    return figures;
+  }
+
+  // Empty if administration has no address of its own.
+  std::string AdminAddress() const {
+    const std::string& address = options_.listen.admin_address;
+    return address.empty() ? address : AtPort(address, shared_.admin_port);
   }
 
   static void WaitForStop() {
@@ -148,6 +194,7 @@ class Worker {
 
   int Stop() {
     obs::Log(obs::Level::kInfo, "draining");
+    TellServiceManager("STOPPING=1");
     server_->BeginDrain();
     plane_->BeginDrain();
     // What is left of the time is for the store.
@@ -170,6 +217,8 @@ class Worker {
   const uint64_t start_;
   keeper::Holdings& holdings_;
   keeper::Channel& channel_;
+  security::AccessPolicy access_;
+  std::unique_ptr<security::CredentialsWatch> credentials_;
   std::unique_ptr<plane::DaemonPlane> plane_;
   std::shared_ptr<obs::DaemonMetrics> metrics_;
   std::unique_ptr<CallReporter> reporter_;

@@ -29,6 +29,7 @@
 #include "server/plane/release_listener.h"
 #include "server/plane/session_bridge.h"
 #include "server/plane/ticker.h"
+#include "server/security/access.h"
 #include "server/store/state_store.h"
 #include "server/store/store_writer.h"
 
@@ -41,6 +42,7 @@ struct PlaneOptions {
   std::vector<engine::PoolOptions> pools;  // of the configuration
   int64_t redeclare_grace_ns = 10 * engine::kSecond;
   uint32_t sessions_max = 1'024;
+  security::AccessPolicy access;  // of local processes; remote callers are the rpc layer's
 };
 
 class DaemonPlane final : public Plane {
