@@ -52,11 +52,10 @@ def contents(name):
 
 def mirror():
     """The archive that this machine uses."""
-    text = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(SUITE) $(COMPONENT)")
+    text = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)")
     for line in text.splitlines():
-        uri, suite, component = (line.split() + ["", "", ""])[:3]
-        if suite in ("bookworm", "stable") and component == "main":
-            return uri
+        if line.split()[1:] == ["bookworm", "main"]:
+            return line.split()[0]
     raise AssertionError("apt has no archive of bookworm")
 
 
@@ -67,14 +66,12 @@ class Root:
         self.temp = tempfile.TemporaryDirectory(prefix="lp-root-")
         self.path = pathlib.Path(self.temp.name)
         print(f"debootstrap of bookworm into {self.path}", flush=True)
-        run("debootstrap", "--variant=minbase", "bookworm", self.path, mirror())
-        for name in ("sources.list", "sources.list.d", "apt.conf.d", "trusted.gpg.d",
-                     "auth.conf.d"):
-            source, target = pathlib.Path("/etc/apt") / name, self.path / "etc/apt" / name
-            if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True)
-            elif source.exists():
-                shutil.copy(source, target)
+        archive = mirror()
+        run("debootstrap", "--variant=minbase", "bookworm", self.path, archive)
+        (self.path / "etc/apt/sources.list").write_text(f"deb {archive} bookworm main\n")
+        # A proxy, if there is one.
+        shutil.copytree("/etc/apt/apt.conf.d", self.path / "etc/apt/apt.conf.d",
+                        dirs_exist_ok=True)
         shutil.copy("/etc/resolv.conf", self.path / "etc/resolv.conf")
         (self.path / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
         (self.path / "usr/sbin/policy-rc.d").chmod(0o755)
