@@ -23,7 +23,6 @@ namespace leaseplane::rpc {
 namespace {
 
 constexpr int kBacklog = 4096;
-constexpr int64_t kRefusalLogIntervalNs = 10'000'000'000;
 
 }  // namespace
 
@@ -123,8 +122,7 @@ void UnixDoor::Accept() {
   if (::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &bytes) != 0) return;
   Acceptor* const acceptor = AcceptorOf(credentials.uid);
   if (acceptor == nullptr) {
-    static obs::RateLimit limit(kRefusalLogIntervalNs);
-    if (limit.Allow(obs::BootNowNs())) {
+    if (refusal_log_.Allow(obs::BootNowNs())) {
       obs::Log(obs::Level::kWarning, "connection refused: too many different users",
                {{"uid", credentials.uid}, {"users_max", kUsersMax}});
     }

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "core/base/unique_fd.h"
+#include "server/obs/log.h"
 #include "server/rpc/unix_socket_path.h"
 
 namespace leaseplane::rpc {
@@ -58,7 +59,9 @@ class UnixDoor {
   std::optional<UnixSocketPath> path_;
   UniqueFd listener_, stop_;
   std::vector<Acceptor> acceptors_;
-  absl::flat_hash_map<uint32_t, size_t> acceptor_of_uid_;  // of the accepting thread
+  // Of the accepting thread.
+  absl::flat_hash_map<uint32_t, size_t> acceptor_of_uid_;
+  obs::RateLimit refusal_log_{10'000'000'000};
   std::thread thread_;
 };
 
