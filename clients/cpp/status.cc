@@ -43,6 +43,7 @@ constexpr std::array kReasons = {
     ReasonEntry{Reason::kWaitCancelled, "WAIT_CANCELLED", Code::kAborted},
     ReasonEntry{Reason::kNotHolder, "NOT_HOLDER", Code::kPermissionDenied},
     ReasonEntry{Reason::kPermissionDenied, "PERMISSION_DENIED", Code::kPermissionDenied},
+    ReasonEntry{Reason::kUnauthenticated, "UNAUTHENTICATED", Code::kUnauthenticated},
     ReasonEntry{Reason::kDraining, "DRAINING", Code::kUnavailable},
     ReasonEntry{Reason::kRecovering, "RECOVERING", Code::kUnavailable},
     ReasonEntry{Reason::kStoreFailed, "STORE_FAILED", Code::kInternal},

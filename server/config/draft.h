@@ -35,6 +35,11 @@ class Draft {
   std::set<std::string> failed_;
 };
 
+// Reads the files that the options name, tls and tokens_file, for what is wrong with them.
+void CheckFiles(const std::string& file_name, Draft* draft);
+
+// The path of a rule in options.security.access, as messages name it.
+std::string AccessPath(size_t index);
 // The path of a pool in options.pools, as messages name it.
 std::string PoolPath(size_t index);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/config/fields.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -19,6 +20,7 @@ using Text = std::string_view;
 using Daemon = DaemonOptions;
 
 constexpr Text kAddressValid = "HOST:PORT or [IPV6]:PORT, port 0..65535 (0 = any free one)";
+constexpr Text kPathValid = "an absolute path";
 constexpr Text kBoolValid = "true or false";
 constexpr uint32_t kSessionsMax = kOwnerCount - kOwnerSessionFirst;
 constexpr Text kSessionsValid = "0..16382";
@@ -66,13 +68,55 @@ constexpr Setting kSettings[] = {
      "LEASEPLANE_INSECURE",
      "Allow a TCP address beyond loopback without TLS",
      true},
+    {{"admin_listen", FieldKind::kScalar, "", kAddressValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseOptionalAddress(text, &o->listen.admin_address);
+      }},
+     "--admin-listen",
+     "LEASEPLANE_ADMIN_LISTEN",
+     "TCP address for gRPC where AdminService answers too",
+     false},
+    {{"tls.cert", FieldKind::kScalar, "", kPathValid,
+      [](Text, Text text, Daemon* o) { return ParseOptionalPath(text, &o->security.tls.cert); }},
+     "--tls-cert",
+     "LEASEPLANE_TLS_CERT",
+     "PEM file: certificate of this server, then its chain",
+     false},
+    {{"tls.key", FieldKind::kScalar, "", kPathValid,
+      [](Text, Text text, Daemon* o) { return ParseOptionalPath(text, &o->security.tls.key); }},
+     "--tls-key",
+     "LEASEPLANE_TLS_KEY",
+     "PEM file: private key of the certificate",
+     false},
+    {{"tls.client_ca", FieldKind::kScalar, "", kPathValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseOptionalPath(text, &o->security.tls.client_ca);
+      }},
+     "--tls-client-ca",
+     "LEASEPLANE_TLS_CLIENT_CA",
+     "PEM file: authorities whose clients are let in",
+     false},
+    {{"tokens_file", FieldKind::kScalar, "", kPathValid,
+      [](Text, Text text, Daemon* o) { return ParseOptionalPath(text, &o->security.tokens_file); }},
+     "--tokens-file",
+     "LEASEPLANE_TOKENS_FILE",
+     "YAML file: hashes of bearer tokens, and whose they are",
+     false},
+    {{"reload_interval", FieldKind::kScalar, "10s", "a duration from 100ms to 1h, like 10s",
+      [](Text, Text text, Daemon* o) {
+        return ParseDurationNs(text, 100 * kMillisecond, kHour, &o->security.reload_interval_ns);
+      }},
+     "--reload-interval",
+     "LEASEPLANE_RELOAD_INTERVAL",
+     "How often the files of tls and tokens_file are looked at for changes",
+     false},
     {{"metrics_listen", FieldKind::kScalar, "127.0.0.1:9464", kAddressValid,
       [](Text, Text text, Daemon* o) { return ParseAddress(text, &o->metrics.address); }},
      "--metrics-listen",
      "LEASEPLANE_METRICS_LISTEN",
      "HTTP address of /metrics and /-/healthy",
      false},
-    {{"state_dir", FieldKind::kScalar, "/var/lib/leaseplane", "an absolute path",
+    {{"state_dir", FieldKind::kScalar, "/var/lib/leaseplane", kPathValid,
       [](Text, Text text, Daemon* o) { return ParseAbsolutePath(text, &o->state.dir); }},
      "--state-dir",
      "LEASEPLANE_STATE_DIR",
@@ -264,10 +308,43 @@ constexpr Field<PoolOptions> kPoolFields[] = {
      AddLabel},
 };
 
+constexpr Text kPatternValid = "1..255 bytes of printable ASCII; * stands for any characters";
+
+bool ParsePattern(Text text, std::string* pattern) {
+  const bool is_valid =
+      !text.empty() && text.size() <= 255 &&
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (is_valid) *pattern = std::string(text);
+  return is_valid;
+}
+
+bool ApplyRole(Text, Text text, security::AccessRule* rule) {
+  constexpr std::pair<Text, security::Role> kRoles[] = {{"viewer", security::Role::kViewer},
+                                                        {"holder", security::Role::kHolder},
+                                                        {"cleaner", security::Role::kCleaner},
+                                                        {"admin", security::Role::kAdmin}};
+  for (const auto& [name, role] : kRoles) {
+    if (text != name) continue;
+    rule->role = role;
+    rule->has_role = true;
+    return true;
+  }
+  return false;
+}
+
+constexpr Field<security::AccessRule> kAccessFields[] = {
+    {"principal", FieldKind::kScalar, "", kPatternValid,
+     [](Text, Text text, security::AccessRule* r) { return ParsePattern(text, &r->principal); }},
+    {"pools", FieldKind::kScalar, "", kPatternValid,
+     [](Text, Text text, security::AccessRule* r) { return ParsePattern(text, &r->pools); }},
+    {"role", FieldKind::kScalar, "", "viewer, holder, cleaner or admin", ApplyRole},
+};
+
 }  // namespace
 
 absl::Span<const Setting> Settings() { return kSettings; }
 absl::Span<const Field<PoolOptions>> PoolFields() { return kPoolFields; }
+absl::Span<const Field<security::AccessRule>> AccessFields() { return kAccessFields; }
 
 bool ParsePoolShorthand(std::string_view text, PoolOptions* pool) {
   const size_t equals = text.find('=');

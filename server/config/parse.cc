@@ -142,6 +142,7 @@ void ReadAll(const Flags& flags, const ParseContext& context, Draft* draft) {
     ApplyPools(absl::StrSplit(*text, ',', absl::SkipWhitespace()), kPoolVariable, draft);
   }
   CheckDraft(draft->options.config_file, draft);
+  CheckFiles(draft->options.config_file, draft);
 }
 
 bool IsCheckAsked(const Flags& flags, const ParseContext& context) {

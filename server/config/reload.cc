@@ -33,10 +33,29 @@ class Obstacles {
   std::vector<std::string>* const out_;
 };
 
+// The files themselves are read again when they change; which files, and the rules, is for a start.
+void CompareSecurity(const SecurityOptions& in_force, const SecurityOptions& read,
+                     Obstacles* check) {
+  check->CheckSame("tls.cert", in_force.tls.cert, read.tls.cert);
+  check->CheckSame("tls.key", in_force.tls.key, read.tls.key);
+  check->CheckSame("tls.client_ca", in_force.tls.client_ca, read.tls.client_ca);
+  check->CheckSame("tokens_file", in_force.tokens_file, read.tokens_file);
+  check->Check(in_force.reload_interval_ns == read.reload_interval_ns, "reload_interval");
+  const bool same_rules =
+      in_force.has_access == read.has_access &&
+      std::equal(in_force.access.begin(), in_force.access.end(), read.access.begin(),
+                 read.access.end(), [](const auto& a, const auto& b) {
+                   return a.principal == b.principal && a.pools == b.pools && a.role == b.role;
+                 });
+  check->Check(same_rules, "access");
+}
+
 void CompareSettings(const DaemonOptions& in_force, const DaemonOptions& read, Obstacles* check) {
   check->CheckSame("listen", in_force.listen.tcp_address, read.listen.tcp_address);
   check->CheckSame("socket", in_force.listen.unix_socket_path, read.listen.unix_socket_path);
   check->Check(in_force.listen.insecure == read.listen.insecure, "insecure");
+  check->CheckSame("admin_listen", in_force.listen.admin_address, read.listen.admin_address);
+  CompareSecurity(in_force.security, read.security, check);
   check->CheckSame("metrics_listen", in_force.metrics.address, read.metrics.address);
   check->CheckSame("state_dir", in_force.state.dir, read.state.dir);
   check->Check(in_force.log.format == read.log.format, "log.format");

@@ -72,6 +72,7 @@ enum class Reason {
   kStaleToken,
   kNotHolder,
   kPermissionDenied,
+  kUnauthenticated,  // nobody, where somebody is asked for
   kFailedPrecondition,
   kDraining,     // the daemon is shutting down
   kRecovering,   // the daemon does not know yet who holds what

@@ -45,6 +45,7 @@ struct SharedBlock {
   std::atomic<uint64_t> next_session_value;
   std::atomic<uint32_t> grpc_port;  // 0 = not chosen yet
   std::atomic<uint32_t> metrics_port;
+  std::atomic<uint32_t> admin_port;
   std::atomic<uint32_t> ready_line_printed;
   // CLOCK_BOOTTIME until which re-declarations are taken; 0 = not recovering. A worker that ends
   // before it leaves segments that the next one cannot go on with.

@@ -29,6 +29,7 @@
 #include "server/plane/release_listener.h"
 #include "server/plane/session_bridge.h"
 #include "server/plane/ticker.h"
+#include "server/security/access.h"
 #include "server/store/state_store.h"
 #include "server/store/store_writer.h"
 
@@ -44,6 +45,7 @@ struct PlaneOptions {
   uint32_t sessions_max = 1'024;
   uint32_t sessions_per_process_max = 0;  // 0: no limit
   uint32_t sessions_per_uid_max = 0;      // 0: no limit
+  security::AccessPolicy access;  // of local processes; remote callers are the rpc layer's
 };
 
 class DaemonPlane final : public Plane {

@@ -136,7 +136,7 @@ absl::Status DaemonPlane::OpenSessions(keeper::Holdings& holdings) {
   }
   table_ = std::make_unique<attach::SessionTable>(shared_, sess_.mapping.base());
   sessions_ = std::make_unique<AttachedSessions>(*table_);
-  bridge_ = std::make_unique<SessionBridge>(pools_, *table_);
+  bridge_ = std::make_unique<SessionBridge>(pools_, *table_, options_.access);
   attach::AttachOptions attach_options;
   attach_options.sessions_max = options_.sessions_max;
   attach_options.sessions_per_process_max = options_.sessions_per_process_max;

@@ -36,7 +36,8 @@ void AcquireCall::Begin(const grpc::ByteBuffer& bytes) {
   if (const auto violations = ParseRequest(bytes, &request); !violations.empty()) {
     return Leave(InvalidArgument(violations));
   }
-  if (const auto status = wait_.Read(*context_, request, "", engine::kUnaryWaitMax)) {
+  if (const auto status =
+          wait_.Read(*context_, environment_.principal(), request, "", engine::kUnaryWaitMax)) {
     return Leave(*status);
   }
   const uint64_t ticket = environment_.plane.Acquire(wait_.pool(), wait_.TakeRequest(),

@@ -9,10 +9,11 @@
 namespace leaseplane::rpc {
 
 std::optional<grpc::Status> AcquireWait::Read(const grpc::ServerContextBase& context,
+                                              const std::string& principal,
                                               const v1::AcquireLeaseRequest& request,
                                               const std::string& prefix, int64_t wait_max_ns) {
   FieldChecks checks;
-  command_ = ReadAcquire(request, PrincipalOf(context), prefix, wait_max_ns, &checks);
+  command_ = ReadAcquire(request, principal, prefix, wait_max_ns, &checks);
   if (!checks.ok()) return checks.status();
   holder_ = HolderName(command_.request.principal, command_.request.client_id);
 

@@ -28,6 +28,7 @@ class AcquireWait {
   // Reads the request; `prefix` and `wait_max_ns` as for ReadAcquire. The status if it must not go
   // to the plane: a bad field, or a deadline that has passed.
   std::optional<grpc::Status> Read(const grpc::ServerContextBase& context,
+                                   const std::string& principal,
                                    const v1::AcquireLeaseRequest& request,
                                    const std::string& prefix, int64_t wait_max_ns);
 

@@ -12,7 +12,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "leaseplane/v1/lease_service.grpc.pb.h"
-#include "server/rpc/call_environment.h"
+#include "server/rpc/call_gate.h"
 
 namespace leaseplane::rpc {
 
@@ -34,7 +34,7 @@ using RawLeaseWrites = v1::LeaseService::WithRawCallbackMethod_AcquireLease<
 class LeaseService final
     : public internal::RawLeaseWrites<internal::RawLeaseReads<v1::LeaseService::Service>> {
  public:
-  explicit LeaseService(const CallEnvironment& environment) : environment_(environment) {}
+  explicit LeaseService(CallGate& gate) : gate_(gate) {}
 
   using Context = grpc::CallbackServerContext;
   using Bytes = grpc::ByteBuffer;
@@ -58,7 +58,7 @@ class LeaseService final
                                           Bytes* response) override;
 
  private:
-  const CallEnvironment environment_;
+  CallGate& gate_;
 };
 
 }  // namespace leaseplane::rpc

@@ -130,6 +130,7 @@ void AddReasonDetails(const engine::Refusal& refusal, const Subject& subject, De
     case Reason::kStaleToken:
     case Reason::kNotHolder:
     case Reason::kPermissionDenied:
+    case Reason::kUnauthenticated:
     case Reason::kStoreFailed:
     case Reason::kDataLoss:
     case Reason::kCancelled:
@@ -174,6 +175,8 @@ std::string_view DefaultText(Reason reason) {
       return "the lease is held by somebody else";
     case Reason::kPermissionDenied:
       return "not allowed";
+    case Reason::kUnauthenticated:
+      return "a client certificate or a token is needed";
     case Reason::kFailedPrecondition:
       return "the resource is in no state for this";
     case Reason::kDraining:
@@ -252,6 +255,8 @@ ReasonStatus StatusOf(Reason reason) {
       return {StatusCode::PERMISSION_DENIED, v1::NOT_HOLDER};
     case Reason::kPermissionDenied:
       return {StatusCode::PERMISSION_DENIED, v1::PERMISSION_DENIED};
+    case Reason::kUnauthenticated:
+      return {StatusCode::UNAUTHENTICATED, v1::UNAUTHENTICATED};
     case Reason::kDraining:
       return {StatusCode::UNAVAILABLE, v1::DRAINING};
     case Reason::kRecovering:

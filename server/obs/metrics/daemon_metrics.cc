@@ -190,6 +190,20 @@ void CollectDaemon(const DaemonFigures& f, const std::string& version,
            {{"version", version}}, 1);
 }
 
+void CollectCredentials(const CredentialFigures& f, std::vector<MetricFamily>& out) {
+  MetricFamily& reloads = Add(out, "leaseplane_credential_reloads_total",
+                              "Changed files of TLS and tokens that were read again, by result: "
+                              "with failed the old ones stay in use.",
+                              MetricType::Counter);
+  AddValue(reloads, {{"result", "ok"}}, f.reloads);
+  AddValue(reloads, {{"result", "failed"}}, f.reload_failures);
+  if (f.certificate_not_after_unix_s == 0) return;
+  AddValue(
+      Add(out, "leaseplane_tls_certificate_not_after_timestamp_seconds",
+          "When the TLS certificate in use expires, in seconds since 1970.", MetricType::Gauge),
+      {}, f.certificate_not_after_unix_s);
+}
+
 }  // namespace
 
 DaemonMetrics::DaemonMetrics(std::string version, Source source)
@@ -224,6 +238,7 @@ std::vector<MetricFamily> DaemonMetrics::Collect() const {
   std::vector<MetricFamily> out;
   CollectPools(figures.pools, out);
   CollectDaemon(figures, version_, out);
+  if (figures.credentials) CollectCredentials(*figures.credentials, out);
   CollectCalls(out);
   return out;
 }

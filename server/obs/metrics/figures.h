@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,13 @@ struct PoolFigures {
   std::shared_ptr<const PoolHistograms> histograms;
 };
 
+// Of the files for TLS and tokens.
+struct CredentialFigures {
+  uint64_t reloads = 0;
+  uint64_t reload_failures = 0;
+  int64_t certificate_not_after_unix_s = 0;  // 0: no TLS
+};
+
 struct DaemonFigures {
   std::vector<PoolFigures> pools;
   uint32_t sessions = 0;
@@ -39,6 +47,7 @@ struct DaemonFigures {
   double tick_lag_seconds = 0;
   double store_lag_seconds = 0;
   bool store_failed = false;
+  std::optional<CredentialFigures> credentials;  // if there are such files
 };
 
 }  // namespace leaseplane::obs

@@ -284,8 +284,9 @@ TEST_F(ParseTest, AllMistakesAreToldAtOnce) {
                "    local_access: {uids: [me]}\n"),
       UnorderedElementsAre(
           "FILE:1: field `listn`: got an unknown key; valid: listen, socket, insecure, "
-          "metrics_listen, state_dir, log, drain_timeout, restart_grace, redeclare_grace, "
-          "max_sessions_per_process, max_sessions_per_uid, pools",
+          "admin_listen, tls, tokens_file, reload_interval, metrics_listen, state_dir, log, "
+          "drain_timeout, restart_grace, redeclare_grace, max_sessions_per_process, "
+          "max_sessions_per_uid, pools, access",
           "FILE:2: field `log`: got loud; valid: a map with level, format",
           "FILE:3: field `drain_timeout`: got a list; valid: a duration from 0s to 1h, like 10s or "
           "1m30s",
@@ -311,7 +312,7 @@ TEST_F(ParseTest, FieldsThatDoNotFitTogetherAreTold) {
                        "- {id: d, capacity: 5, ttl: {min: 5s}, max_duration: 2s}\n"),
               UnorderedElementsAre(
                   "FILE:1: field `metrics_listen`: got 127.0.0.1:7070; valid: another address than "
-                  "`listen`",
+                  "`listen` and `admin_listen`",
                   "FILE:3: field `pools[0].max_capacity`: got 4; valid: 0 (as capacity), or "
                   "5..1048576",
                   "FILE:4: field `pools[1].id`: got a; valid: an id that no other pool has; "

@@ -149,6 +149,7 @@ void FakePlane::Renew(const std::string& pool, const engine::HolderRef& holder, 
     renewals_.push_back({pool, holder, ttl_ns, is_renew_held ? reply : RenewFn()});
   }
   if (is_renew_held || is_renew_dropped) return;
+  if (IsForeign(holder)) return reply(Refuse(Reason::kNotHolder));
   engine::RenewResult result;
   result.lease = SomeLease();
   result.lease.id = holder.id;
@@ -160,6 +161,7 @@ void FakePlane::Release(const std::string& pool, const engine::HolderRef& holder
                         bool allow_missing, DoneFn reply) {
   Note("Release " + pool + " " + holder.client_id + " " + std::to_string(holder.token) +
        (allow_missing ? " allow_missing" : ""));
+  if (IsForeign(holder)) return reply(Refuse(Reason::kNotHolder));
   reply(Answer(plane::Done{}));
 }
 

@@ -52,6 +52,7 @@ class FakePlane final : public plane::Plane {
 
   // -- what it answers
   std::optional<engine::Refusal> refusal;  // every method that can refuse does, if set
+  std::string only_holder;                 // if set, Renew and Release refuse everybody else
   bool is_slot_free = false;               // Acquire grants at once
   bool is_throwing = false;                // Acquire and GetLease throw
   bool is_renew_held = false;              // Renew keeps its reply for the test
@@ -133,6 +134,9 @@ class FakePlane final : public plane::Plane {
     return value;
   }
   void Note(std::string text);
+  bool IsForeign(const engine::HolderRef& holder) const {
+    return !only_holder.empty() && holder.principal != only_holder;
+  }
 
   mutable absl::Mutex mutex_;
   uint64_t next_ticket_ ABSL_GUARDED_BY(mutex_) = 1;

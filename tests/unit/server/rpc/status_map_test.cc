@@ -37,6 +37,7 @@ TEST(StatusMapTest, EveryReasonHasItsCodeAndName) {
       {Reason::kCancelled, {StatusCode::ABORTED, "WAIT_CANCELLED"}},
       {Reason::kNotHolder, {StatusCode::PERMISSION_DENIED, "NOT_HOLDER"}},
       {Reason::kPermissionDenied, {StatusCode::PERMISSION_DENIED, "PERMISSION_DENIED"}},
+      {Reason::kUnauthenticated, {StatusCode::UNAUTHENTICATED, "UNAUTHENTICATED"}},
       {Reason::kDraining, {StatusCode::UNAVAILABLE, "DRAINING"}},
       {Reason::kRecovering, {StatusCode::UNAVAILABLE, "RECOVERING"}},
       {Reason::kStoreFailed, {StatusCode::INTERNAL, "STORE_FAILED"}},
