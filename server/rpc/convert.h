@@ -10,6 +10,7 @@
 #include <google/protobuf/timestamp.pb.h>
 
 #include <string>
+#include <string_view>
 
 #include "leaseplane/v1/admin_service.pb.h"
 #include "leaseplane/v1/lease.pb.h"
@@ -40,7 +41,7 @@ struct AcquireCommand {
 // `prefix` goes before the names of fields in violations ("acquire." or nothing); `wait_max_ns` is
 // what the method allows.
 AcquireCommand ReadAcquire(const v1::AcquireLeaseRequest& request, std::string principal,
-                           const std::string& prefix, int64_t wait_max_ns, FieldChecks* checks);
+                           std::string_view prefix, int64_t wait_max_ns, FieldChecks* checks);
 
 engine::PoolOptions ReadPool(const v1::CreatePoolRequest& request, FieldChecks* checks);
 
