@@ -48,7 +48,7 @@ class PoolSegments {
   shm::Mapping data_, ctl_, meta_;
 };
 
-// 64 random bits, never 0.
+// 64 random bits, never 0. Any thread; a system call now and then.
 uint64_t RandomWord();
 
 }  // namespace leaseplane::plane
