@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/rpc/lease_stream_call.h"
 
-#include <google/protobuf/arena.h>
-
 #include <utility>
 
 #include "server/rpc/acquire_wait.h"
@@ -10,6 +8,7 @@
 #include "server/rpc/convert.h"
 #include "server/rpc/lease_stream_acquire.h"
 #include "server/rpc/request_parser.h"
+#include "server/rpc/scratch_arena.h"
 #include "server/rpc/status_map.h"
 #include "server/rpc/validate.h"
 
@@ -17,7 +16,7 @@ namespace leaseplane::rpc {
 namespace {
 
 constexpr std::string_view kMethod = "LeaseStream";
-constexpr size_t kRequestBlockBytes = 8192;  // what most messages need, taken from the stack
+constexpr size_t kRequestBytes = 8192;  // what most messages need
 
 int64_t EndsAtNs(int64_t now_ns, int64_t remaining_ns) {
   return remaining_ns == engine::kNever ? engine::kNever : now_ns + remaining_ns;
@@ -67,12 +66,8 @@ void LeaseStreamCall::OnReadDone(bool ok) {
 
 void LeaseStreamCall::HandleMessage() {
   const int64_t received_at_ns = environment_.plane.NowNs();
-  char block[kRequestBlockBytes];
-  google::protobuf::ArenaOptions arena_options;
-  arena_options.initial_block = block;
-  arena_options.initial_block_size = sizeof(block);
-  google::protobuf::Arena arena(arena_options);
-  auto* request = google::protobuf::Arena::CreateMessage<v1::LeaseStreamRequest>(&arena);
+  ScratchArena<kRequestBytes> arena;
+  auto* request = arena.New<v1::LeaseStreamRequest>();
   if (const auto violations = ParseRequest(incoming_, request); !violations.empty()) {
     return Close(InvalidArgument(violations));
   }

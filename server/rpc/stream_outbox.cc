@@ -23,11 +23,6 @@ v1::ErrorReason ReasonIn(const v1::LeaseStreamResponse::Error& error) {
   return reason;
 }
 
-void SetDuration(int64_t ns, google::protobuf::Duration* out) {
-  out->set_seconds(ns / engine::kSecond);
-  out->set_nanos(static_cast<int32_t>(ns % engine::kSecond));
-}
-
 }  // namespace
 
 StreamOutbox::Batch& StreamOutbox::Back() {

@@ -2,76 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <set>
-#include <thread>
-
-#include "tests/unit/server/rpc/rpc_fixture.h"
+#include "tests/unit/server/rpc/lease_stream_fixture.h"
 
 namespace leaseplane::rpc {
 namespace {
 
 using engine::Reason;
-using Request = v1::LeaseStreamRequest;
-using Response = v1::LeaseStreamResponse;
 
-class LeaseStreamCallTest : public RpcTest {
- protected:
-  using Stream = grpc::ClientReaderWriter<Request, Response>;
-
-  static void AddAcquire(Request* request, int64_t sequence, int wait_seconds = 0) {
-    auto* operation = request->add_operations();
-    operation->set_sequence(sequence);
-    *operation->mutable_acquire() = AcquireRequest(wait_seconds);
-  }
-  static void AddRenew(Request* request, int64_t sequence, const std::string& name = kLeaseName) {
-    auto* operation = request->add_operations();
-    operation->set_sequence(sequence);
-    operation->mutable_renew()->set_name(name);
-    operation->mutable_renew()->set_fencing_token(77);
-  }
-  static void AddRelease(Request* request, int64_t sequence, const std::string& name = kLeaseName) {
-    auto* operation = request->add_operations();
-    operation->set_sequence(sequence);
-    operation->mutable_release()->set_name(name);
-    operation->mutable_release()->set_fencing_token(77);
-  }
-  static Request AcquireOf(int64_t sequence, int wait_seconds = 0) {
-    Request request;
-    AddAcquire(&request, sequence, wait_seconds);
-    return request;
-  }
-
-  // The next result, whichever message it comes in.
-  Response::Result Read(Stream* stream) {
-    while (next_result_ == response_.results_size()) {
-      next_result_ = 0;
-      if (!stream->Read(&response_)) {
-        ADD_FAILURE() << "the stream ended";
-        return {};
-      }
-    }
-    return response_.results(next_result_++);
-  }
-  // The status after everything that was written has been read.
-  grpc::Status End(Stream* stream) {
-    while (stream->Read(&response_)) result_count_ += response_.results_size();
-    return stream->Finish();
-  }
-  bool IsQuiet() {
-    return FakePlane::Await(
-        [&] { return server_->open_call_count() == 0 && plane.watcher_count() == 0; });
-  }
-  size_t CountNotes(const std::string& text) {
-    const auto notes = plane.notes();
-    return static_cast<size_t>(std::count(notes.begin(), notes.end(), text));
-  }
-
-  Call call;
-  Response response_;
-  int next_result_ = 0;
-  int result_count_ = 0;
-};
+using LeaseStreamCallTest = LeaseStreamTest;
 
 TEST_F(LeaseStreamCallTest, OneMessageCarriesManyOperationsAndEachIsAnswered) {
   plane.is_slot_free = true;
@@ -230,75 +168,6 @@ TEST_F(LeaseStreamCallTest, LeasesLiveOnAfterTheStreamUnlessItAskedOtherwise) {
   EXPECT_EQ(plane.abandoned_count(), 0);
 }
 
-TEST_F(LeaseStreamCallTest, ReleaseOnDisconnectGivesBackWhatWasNotReleased) {
-  plane.is_slot_free = plane.are_leases_new = true;
-  for (const bool is_cancelled : {true, false}) {
-    Call own_call;
-    auto stream = leases->LeaseStream(&own_call);
-    Request request = AcquireOf(1);
-    request.set_release_on_disconnect(true);
-    AddAcquire(&request, 2);
-    ASSERT_TRUE(stream->Write(request));
-    const std::string first = Read(stream.get()).acquired().name();
-    EXPECT_TRUE(Read(stream.get()).has_acquired());
-    const size_t before = plane.notes().size();
-    Request release;
-    AddRelease(&release, 3, first);
-    ASSERT_TRUE(stream->Write(release));
-    EXPECT_TRUE(Read(stream.get()).has_released());
-    EXPECT_EQ(plane.notes().size(), before + 1);
-    if (is_cancelled) {
-      own_call.TryCancel();
-    } else {
-      stream->WritesDone();
-    }
-    End(stream.get());
-    EXPECT_TRUE(IsQuiet());
-    EXPECT_EQ(plane.notes().size(), before + 2) << "the second lease alone";
-    EXPECT_EQ(plane.notes().back(), "Release gpu  77 allow_missing");
-  }
-}
-
-TEST_F(LeaseStreamCallTest, ALateGrantOfAStreamThatReleasesIsReleasedEvenWithARequestId) {
-  auto stream = leases->LeaseStream(&call);
-  Request request = AcquireOf(1, 60);
-  request.set_release_on_disconnect(true);
-  ASSERT_TRUE(stream->Write(request));
-  const auto tickets = plane.AwaitParked(1);
-  ASSERT_EQ(tickets.size(), 1u);
-  const auto late = plane.Take(tickets[0]).listener;
-  call.TryCancel();
-  End(stream.get());
-  EXPECT_TRUE(IsQuiet());
-  late->OnGranted(SomeGrant());
-  EXPECT_EQ(CountNotes("Release gpu  77 allow_missing"), 1u);
-}
-
-TEST_F(LeaseStreamCallTest, WhatAStreamHoldsForReleaseIsBoundedAndForgetsWhatEnded) {
-  constexpr int kLeasesMax = 65'536;
-  plane.is_slot_free = plane.are_leases_new = true;
-  Call long_call(absl::Minutes(5));
-  auto stream = leases->LeaseStream(&long_call);
-  for (int sent = 0; sent < kLeasesMax; sent += 256) {
-    Request request;
-    request.set_release_on_disconnect(true);
-    for (int i = 0; i < 256; ++i) AddAcquire(&request, sent + i);
-    ASSERT_TRUE(stream->Write(request));
-    for (int i = 0; i < 256; ++i) ASSERT_TRUE(Read(stream.get()).has_acquired());
-  }
-  ASSERT_TRUE(stream->Write(AcquireOf(1)));
-  EXPECT_EQ(Read(stream.get()).error().reason(), v1::CLIENT_QUOTA);
-  plane.is_lease_expired = true;
-  EXPECT_TRUE(FakePlane::Await([&] {
-    stream->Write(AcquireOf(2));
-    return Read(stream.get()).has_acquired();
-  }));
-  long_call.TryCancel();
-  End(stream.get());
-  EXPECT_TRUE(IsQuiet());
-  EXPECT_EQ(plane.notes().size(), 1u) << "the others had ended";
-}
-
 TEST_F(LeaseStreamCallTest, ADrainIsTold) {
   auto stream = leases->LeaseStream(&call);
   ASSERT_TRUE(stream->Write(Request()));
@@ -348,62 +217,6 @@ TEST_F(LeaseStreamCallTest, TheTermsOfAStreamMayNotChange) {
   AddRenew(&not_text, 1, "pools/\xff");
   EXPECT_THAT(try_second(not_text), testing::ElementsAre("operations[0].renew.name"));
   EXPECT_TRUE(IsQuiet());
-}
-
-TEST_F(LeaseStreamCallTest, TooManyWaitsEndTheStream) {
-  auto stream = leases->LeaseStream(&call);
-  for (int sent = 0; sent < 8192; sent += 256) {
-    Request request;
-    for (int i = 0; i < 256; ++i) AddAcquire(&request, sent + i, 60);
-    ASSERT_TRUE(stream->Write(request));
-  }
-  ASSERT_EQ(plane.AwaitParked(8192).size(), 8192u);
-  stream->Write(AcquireOf(1));
-  const grpc::Status status = End(stream.get());
-  EXPECT_REFUSED(status, RESOURCE_EXHAUSTED, "CLIENT_QUOTA");
-  EXPECT_TRUE(FakePlane::Await([&] { return plane.cancelled().size() == 8192; }));
-  EXPECT_TRUE(IsQuiet());
-}
-
-// Sends renewals from a thread of its own and reads nothing until the daemon has given up on it.
-class SlowReader {
- public:
-  SlowReader(grpc::ClientReaderWriter<Request, Response>* stream, const Request& request)
-      : writer_([stream, request] {
-          while (stream->Write(request)) continue;
-        }) {}
-  ~SlowReader() { writer_.join(); }
-
- private:
-  std::thread writer_;
-};
-
-TEST_F(LeaseStreamCallTest, AClientThatDoesNotReadIsEndedAndItsUntoldGrantsAreGivenBack) {
-  plane.is_slot_free = plane.are_leases_new = true;
-  auto stream = leases->LeaseStream(&call);
-  Request request;
-  for (int i = 0; i < 256; ++i) AddAcquire(&request, i);
-  {
-    SlowReader reader(stream.get(), request);
-    EXPECT_TRUE(
-        FakePlane::Await([&] { return observer.count("LeaseStream RESOURCE_EXHAUSTED") == 1; }));
-    const auto status = End(stream.get());
-    EXPECT_REFUSED(status, RESOURCE_EXHAUSTED, "CLIENT_QUOTA");
-  }
-  EXPECT_TRUE(IsQuiet());
-  EXPECT_EQ(static_cast<size_t>(result_count_ + plane.abandoned_count()), plane.acquired().size());
-  EXPECT_GT(plane.abandoned_count(), 0);
-}
-
-TEST_F(LeaseStreamCallTest, AClientThatNeverReadsIsCutOff) {
-  auto stream = leases->LeaseStream(&call);
-  Request request;
-  for (int i = 0; i < 256; ++i) AddRenew(&request, i);
-  {
-    SlowReader reader(stream.get(), request);
-    EXPECT_TRUE(IsQuiet()) << "without a single read";
-  }
-  End(stream.get());
 }
 
 }  // namespace
