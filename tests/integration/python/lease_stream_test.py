@@ -22,7 +22,8 @@ class Stream:
 
     def __init__(self, stub, timeout=60, **terms):
         self.outgoing = queue.Queue()
-        self.call = stub.LeaseStream(iter(self.outgoing.get, None), timeout=timeout)
+        self.call = stub.LeaseStream(iter(self.outgoing.get, None), timeout=timeout,
+                                     wait_for_ready=True)
         self.results = {}
         self.next_sequence = 0
         self.outgoing.put(pb.LeaseStreamRequest(**terms))
