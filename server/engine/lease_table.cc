@@ -81,6 +81,15 @@ void LeaseTable::AddTombstone(Tombstone tombstone) {
   } else {
     tombstones_[at] = std::move(tombstone);
   }
+  if (tombstone_count() == tombstone_max_) LoadNextOldest();
+}
+
+// The ring is larger than the caches. What the next two ends will drop is known now: of the first
+// the entry in the map is loaded, of the second the tombstone.
+void LeaseTable::LoadNextOldest() const {
+  by_id_.prefetch(TombstoneAt(first_tombstone_).id);
+  const auto* after = reinterpret_cast<const char*>(&TombstoneAt(first_tombstone_ + 1));
+  for (size_t at = 0; at < sizeof(Tombstone); at += 64) __builtin_prefetch(after + at, 1);
 }
 
 void LeaseTable::DropOldestTombstone() {

@@ -39,6 +39,8 @@ class LeaseTable {
   // Takes the record; the lease is to be ended at its deadline plus the guard.
   // REQUIRES: no live lease on the slot.
   LiveLease& Add(LeaseRecord record);
+  // A lease of this id is about to be added: what that will touch is loaded meanwhile.
+  void Announce(const LeaseId& id) const { by_id_.prefetch(id); }
   // The live lease of `slot` becomes a tombstone. REQUIRES there is one.
   void End(SlotIndex slot, LeaseState ended_as, Instant now);
   void AddTombstone(Tombstone tombstone);
@@ -81,7 +83,11 @@ class LeaseTable {
 
   int64_t CollectDueInLeaf(size_t leaf, int64_t now_ns, std::vector<SlotIndex>& due) const;
   void DropOldestTombstone();
+  void LoadNextOldest() const;
   Tombstone& TombstoneAt(uint64_t number) { return tombstones_[number % tombstone_max_]; }
+  const Tombstone& TombstoneAt(uint64_t number) const {
+    return tombstones_[number % tombstone_max_];
+  }
 
   const uint32_t tombstone_max_;
   const bool counts_clients_;

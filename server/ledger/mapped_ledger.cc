@@ -239,10 +239,15 @@ void MappedLedger::TakeLeasesInto(Take take, Changes* changes) {
 }
 
 void MappedLedger::TakeTombstonesInto(Take take, uint64_t first, Changes* changes) {
+  if (take == Take::kAll && std::exchange(has_passed_over_, false)) first = first_tombstone();
   for (uint64_t n = first; n <= last_tombstone_; ++n) {
-    const bool is_short = is_short_[TombstonePlace(n, file_->tombstone_count())];
-    if (is_short && take == Take::kCoalesced) continue;
-    changes->tombstones.push_back({n, ReadTombstone(n)});
+    const uint32_t place = TombstonePlace(n, file_->tombstone_count());
+    if (take == Take::kCoalesced && is_short_[place]) {
+      has_passed_over_ = true;
+    } else if (n > last_taken_tombstone_ || is_short_[place] || changes->replaces_all) {
+      changes->tombstones.push_back({n, ReadTombstone(n)});
+      is_short_[place] = false;
+    }
   }
 }
 

@@ -87,7 +87,7 @@ class MappedLedger final : public engine::LedgerPort {
   // Hands over what changed since the last call; the first call of a process replaces all, because
   // what an earlier process wrote down and did not hand over is not known. kCoalesced: not the
   // leases that were granted and ended since the last call, nor that they ended. Those stand in
-  // this file alone, and are forgotten with the host.
+  // this file alone until a call with kAll hands over what is left of them.
   enum class Take { kAll, kCoalesced };
   Changes TakeChanges(Take take = Take::kAll);
   // The same for operator locks alone; the rest stays for a later TakeChanges.
@@ -146,6 +146,7 @@ class MappedLedger final : public engine::LedgerPort {
   std::vector<bool> is_handed_over_;  // by slot: its live lease has been
   std::vector<bool> has_row_;         // by slot: some lease of it has been, and not its end
   std::vector<bool> is_short_;        // by place: a tombstone of a lease that never was
+  bool has_passed_over_ = false;      // such a tombstone
   DirtySlots dirty_locks_;
   std::vector<uint32_t> lock_record_of_;  // by slot; kNoLockRecord if not locked
   std::vector<uint32_t> free_lock_records_;

@@ -204,13 +204,18 @@ ledger::Changes PoolRuntime::TakeChanges() {
   // What must be known after a crash of the host is waited for by its caller, and so handed over
   // while it lives; what ended within one flush need not trouble the disk at all.
   const bool is_async = options_.durability == engine::Durability::kAsync;
-  return ledger_->TakeChanges(is_async ? ledger::MappedLedger::Take::kCoalesced
-                                       : ledger::MappedLedger::Take::kAll);
+  return ledger_->TakeChanges(is_async && !hands_over_all_ ? ledger::MappedLedger::Take::kCoalesced
+                                                           : ledger::MappedLedger::Take::kAll);
 }
 
 ledger::Changes PoolRuntime::TakeLockChanges() {
   obs::MutexLock lock(&mu_);
   return ledger_->TakeLockChanges();
+}
+
+void PoolRuntime::HandOverAll() {
+  obs::MutexLock lock(&mu_);
+  hands_over_all_ = true;
 }
 
 void PoolRuntime::MarkLedgerClean() {

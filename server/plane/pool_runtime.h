@@ -90,6 +90,8 @@ class PoolRuntime final : public store::ChangeSource,
   // -- store::ChangeSource
   ledger::Changes TakeChanges() override;
   ledger::Changes TakeLockChanges() override;
+  // From now on the store gets everything the ledger holds: the daemon stops in good order.
+  void HandOverAll();
   void MarkLedgerClean();
 
   std::shared_ptr<const obs::PoolHistograms> histograms() const { return histograms_; }
@@ -128,6 +130,7 @@ class PoolRuntime final : public store::ChangeSource,
   engine::Actions step_actions_ ABSL_GUARDED_BY(mu_);
   std::vector<engine::Actions> outbox_ ABSL_GUARDED_BY(mu_);
   bool carrying_out_ ABSL_GUARDED_BY(mu_) = false;
+  bool hands_over_all_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 using PoolPtr = std::shared_ptr<PoolRuntime>;

@@ -228,6 +228,11 @@ TEST_F(MappedLedgerTest, CoalescedTakesPassOverLeasesThatBeganAndEndedBetweenThe
   ASSERT_EQ(changes.tombstones.size(), 1u);
   EXPECT_EQ(changes.tombstones[0].tombstone.token, 7);
 
+  // Before a stop in good order everything goes to the store, once.
+  changes = ledger->TakeChanges();
+  EXPECT_EQ(changes.tombstones.size(), 5u) << "those that were passed over";
+  EXPECT_TRUE(ledger->TakeChanges().empty());
+
   // The next process does not know what this one left out, and hands over everything.
   ledger = Reopen(4);
   EXPECT_EQ(ledger->TakeChanges(kCoalesced).tombstones.size(), 7u);
