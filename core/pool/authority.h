@@ -34,6 +34,7 @@
 #include "core/pool/finder.h"
 #include "core/pool/memory.h"
 #include "core/pool/pool_words.h"
+#include "core/pool/slot_bits.h"
 #include "core/pool/slot_word.h"
 #include "core/shm/layout.h"
 
@@ -206,7 +207,8 @@ class Authority {
   uint32_t capacity_;
   uint32_t cursor_ = 0;
   Epoch epoch_;     // as shared memory had it at first; private, so that it cannot be lost
-  uint32_t round_;  // private: a hostile count or round cannot prolong Kick
+  SlotBits grantable_;           // the grant bits, as we stored them
+  uint32_t round_;               // private: a hostile count or round cannot prolong Kick
   uint64_t seen_by_grants_ = 0;  // clients' grants noticed between scans, for the next report
   int ticks_with_free_ = 0;      // scans in a row that saw a free slot beside waiters
   std::vector<SlotShadow> shadow_;

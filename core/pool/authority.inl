@@ -19,6 +19,7 @@ Authority<M>::Authority(const PoolWords<M>& words, uint32_t capacity)
     : words_(words),
       capacity_(capacity),
       epoch_(shm::PolicyEpoch(M::Load(*words.policy))),
+      grantable_(words.max_capacity),
       round_(WaiterRound(M::Load(*words.wcnt))),
       shadow_(words.max_capacity) {}
 
@@ -71,6 +72,7 @@ void Authority<M>::StoreGrantBit(SlotIndex slot, bool value) {
   const uint64_t old = M::Load(word);  // the daemon is the only writer
   const uint64_t next = value ? old | bit : old & ~bit;
   if (next != old) M::Store(word, next);
+  grantable_.Set(slot, value);
 }
 
 template <class M>
@@ -132,10 +134,13 @@ template <class M>
 std::optional<SlotGrant> Authority<M>::Grant(SessionIndex owner, int64_t now_ns) {
   if (const auto hinted = GrantHinted(owner, now_ns)) return hinted;
   SlotGrant grant;
-  for (uint32_t k = 0; k < capacity_; ++k) {
-    if (cursor_ >= capacity_) cursor_ = 0;
-    const SlotIndex slot = cursor_++;
-    if (TryGrantAt(slot, owner, now_ns, grant)) return grant;
+  const SlotIndex first = cursor_ < capacity_ ? cursor_ : 0;
+  for (const auto& [begin, end] : {std::pair(first, capacity_), std::pair(SlotIndex{0}, first)}) {
+    for (SlotIndex slot = grantable_.FindFrom(begin); slot < end;
+         slot = grantable_.FindFrom(slot + 1)) {
+      cursor_ = slot + 1;
+      if (TryGrantAt(slot, owner, now_ns, grant)) return grant;
+    }
   }
   return std::nullopt;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/config/reload.h"
 
+#include <algorithm>
 #include <map>
 #include <string_view>
 

@@ -47,6 +47,7 @@ Granted PoolEngine::MakeRemoteLease(Instant now, int64_t received_at_ns, Acquire
                                     const SlotGrant& grant) {
   LeaseRecord record;
   record.id = ids_.NextLeaseId();
+  leases_.Announce(record.id);
   record.slot = grant.slot;
   record.token = MakeToken(authority_.epoch(), grant.gen);
   record.principal = std::move(request.principal);

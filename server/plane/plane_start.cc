@@ -279,6 +279,7 @@ absl::Status DaemonPlane::Stop() {
     return absl::OkStatus();
   }
   const uint32_t sessions = attach_->session_count();
+  for (const PoolPtr& pool : pools_.All()) pool->HandOverAll();
   absl::Status status = writer_->Drain(boot_id_, sessions, UnixSeconds());
   if (status.ok()) {
     for (const PoolPtr& pool : pools_.All()) pool->MarkLedgerClean();

@@ -2,9 +2,12 @@
 #include "server/plane/pool_segments.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/random.h>
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -28,14 +31,33 @@ bool IsSealed(int fd) {
   return seals >= 0 && (seals & F_SEAL_SEAL) != 0;
 }
 
+// What the kernel gave and nobody has used, of one thread: one system call for many words.
+struct RandomStock {
+  std::array<uint64_t, 32> words;  // so few bytes come whole
+  size_t left = 0;
+};
+
+RandomStock& Stock() {
+  static thread_local RandomStock stock;
+  return stock;
+}
+
 }  // namespace
 
 uint64_t RandomWord() {
-  uint64_t word = 0;
-  while (word == 0) {
-    if (::getrandom(&word, sizeof(word), 0) != sizeof(word)) word = 0;
+  // A child must not draw the words of its parent; of the parent's threads it has this one alone.
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { Stock().left = 0; });
+  static_cast<void>(registered);
+  RandomStock& stock = Stock();
+  for (;;) {
+    if (stock.left == 0) {
+      const size_t bytes = sizeof(stock.words);
+      if (::getrandom(stock.words.data(), bytes, 0) != static_cast<ssize_t>(bytes)) continue;
+      stock.left = stock.words.size();
+    }
+    const uint64_t word = std::exchange(stock.words[--stock.left], 0);
+    if (word != 0) return word;
   }
-  return word;
 }
 
 absl::Status PoolSegments::Seal() const {

@@ -56,7 +56,7 @@ class PoolSegments {
   shm::FaultGuard data_guard_, ctl_guard_, meta_guard_;  // go before the mappings
 };
 
-// 64 random bits, never 0.
+// 64 random bits, never 0. Any thread; a system call now and then.
 uint64_t RandomWord();
 
 }  // namespace leaseplane::plane

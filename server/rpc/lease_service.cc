@@ -6,6 +6,7 @@
 #include "server/rpc/acquire_call.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/keep_alive_call.h"
+#include "server/rpc/lease_stream_call.h"
 #include "server/rpc/list_leases.h"
 #include "server/rpc/stream_acquire_call.h"
 #include "server/rpc/unary_reply.h"
@@ -13,14 +14,6 @@
 
 namespace leaseplane::rpc {
 namespace {
-
-// A lease that a local process holds is renewed and released by that process alone.
-grpc::Status HeldLocally(const std::string& name) {
-  engine::Refusal refusal;
-  refusal.reason = engine::Reason::kNotHolder;
-  refusal.text = "the lease is held by a local process";
-  return ToStatus(refusal, LeaseSubject(name));
-}
 
 template <class Request>
 engine::HolderRef ReadHolder(const Request& request, const LeaseRef& lease, std::string principal,
@@ -148,6 +141,11 @@ grpc::ServerUnaryReactor* LeaseService::ListLeases(Context* context, const Bytes
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LeaseService::KeepAlive(
     Context* context) {
   return KeepAliveCall::Start(gate_.Admit(*context));
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LeaseService::LeaseStream(
+    Context* context) {
+  return LeaseStreamCall::Start(context, gate_.Admit(*context));
 }
 
 grpc::ServerUnaryReactor* LeaseService::CheckToken(Context* context, const Bytes* request,

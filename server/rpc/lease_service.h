@@ -28,7 +28,8 @@ using RawLeaseWrites = v1::LeaseService::WithRawCallbackMethod_AcquireLease<
     v1::LeaseService::WithRawCallbackMethod_StreamAcquireLease<
         v1::LeaseService::WithRawCallbackMethod_RenewLease<
             v1::LeaseService::WithRawCallbackMethod_ReleaseLease<
-                v1::LeaseService::WithRawCallbackMethod_KeepAlive<Base>>>>>;
+                v1::LeaseService::WithRawCallbackMethod_KeepAlive<
+                    v1::LeaseService::WithRawCallbackMethod_LeaseStream<Base>>>>>>;
 }  // namespace internal
 
 class LeaseService final
@@ -52,6 +53,7 @@ class LeaseService final
   grpc::ServerUnaryReactor* ListLeases(Context* context, const Bytes* request,
                                        Bytes* response) override;
   grpc::ServerBidiReactor<Bytes, Bytes>* KeepAlive(Context* context) override;
+  grpc::ServerBidiReactor<Bytes, Bytes>* LeaseStream(Context* context) override;
   grpc::ServerUnaryReactor* CheckToken(Context* context, const Bytes* request,
                                        Bytes* response) override;
   grpc::ServerUnaryReactor* GetServerInfo(Context* context, const Bytes* request,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/rpc/server.h"
 
+#include <absl/synchronization/mutex.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -19,6 +20,8 @@ void PrepareLibrary() {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   // Protobuf would print a line for each request whose text is not UTF-8: callers are told instead.
   google::protobuf::SetLogHandler(nullptr);
+  // The packaged Abseil looks for lock cycles at every lock that gRPC takes.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 
 class GrpcServer final : public Server {

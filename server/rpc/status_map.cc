@@ -290,6 +290,13 @@ grpc::Status ToStatus(const engine::Refusal& refusal, const Subject& subject) {
   return details.Build();
 }
 
+grpc::Status HeldLocally(std::string_view lease_name) {
+  engine::Refusal refusal;
+  refusal.reason = Reason::kNotHolder;
+  refusal.text = "the lease is held by a local process";
+  return ToStatus(refusal, LeaseSubject(lease_name));
+}
+
 grpc::Status ToStatus(Reason reason, std::string_view text) {
   engine::Refusal refusal;
   refusal.reason = reason;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/obs/metrics/daemon_metrics.h"
 
+#include <atomic>
 #include <limits>
+#include <map>
 
 namespace leaseplane::obs {
 namespace {
@@ -209,27 +211,31 @@ void CollectCredentials(const CredentialFigures& f, std::vector<MetricFamily>& o
 DaemonMetrics::DaemonMetrics(std::string version, Source source)
     : version_(std::move(version)), source_(std::move(source)) {}
 
+DaemonMetrics::Stripe& DaemonMetrics::OwnStripe() {
+  static std::atomic<size_t> thread_count{0};
+  static thread_local const size_t number = thread_count.fetch_add(1, std::memory_order_relaxed);
+  return stripes_[number % stripes_.size()];
+}
+
 void DaemonMetrics::CountCall(std::string_view method, std::string_view code) {
-  const std::pair<std::string, std::string> key(method, code);
-  {
-    ReaderLock lock(&mu_);
-    auto it = calls_.find(key);
-    if (it != calls_.end()) {
-      it->second.fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
-  }
-  WriterLock lock(&mu_);
-  calls_[key].fetch_add(1, std::memory_order_relaxed);
+  Stripe& stripe = OwnStripe();
+  MutexLock lock(&stripe.mu);
+  auto& [names, count] = stripe.calls[{method.data(), code.data()}];
+  names = {method, code};
+  ++count;
 }
 
 void DaemonMetrics::CollectCalls(std::vector<MetricFamily>& out) const {
   MetricFamily& calls = Add(out, "leaseplane_grpc_requests_total",
                             "Answered gRPC calls by method and code.", MetricType::Counter);
-  ReaderLock lock(&mu_);
-  for (const auto& [key, count] : calls_) {
-    AddValue(calls, {{"method", key.first}, {"code", key.second}},
-             count.load(std::memory_order_relaxed));
+  std::map<Names, uint64_t> sums;
+  for (const Stripe& stripe : stripes_) {
+    MutexLock lock(&stripe.mu);
+    for (const auto& [unused, entry] : stripe.calls) sums[entry.first] += entry.second;
+  }
+  for (const auto& [names, count] : sums) {
+    AddValue(calls, {{"method", std::string(names.first)}, {"code", std::string(names.second)}},
+             count);
   }
 }
 

@@ -115,11 +115,18 @@ uint64_t FakePlane::Acquire(const std::string& pool, engine::AcquireRequest requ
   if (refusal) {
     listener->OnRefused(*refusal);
   } else if (is_slot_free) {
-    listener->OnGranted(SomeGrant());
+    listener->OnGranted(NextGrant());
   } else {
     listener->OnRefused(Refuse(Reason::kNoFreeSlot));
   }
   return 0;
+}
+
+engine::Grant FakePlane::NextGrant() {
+  engine::Grant grant = SomeGrant();
+  absl::MutexLock lock(&mutex_);
+  if (are_leases_new) grant.lease.id.lo = next_lease_++;
+  return grant;
 }
 
 void FakePlane::Cancel(const std::string&, uint64_t ticket) {
@@ -170,6 +177,7 @@ plane::Result<engine::LeaseInfo> FakePlane::GetLease(const std::string&,
   if (is_throwing) throw std::runtime_error("thrown by the plane");
   engine::LeaseInfo lease = SomeLease();
   lease.id = id;
+  if (is_lease_expired) lease.state = engine::LeaseState::kExpired;
   return Answer(lease);
 }
 
