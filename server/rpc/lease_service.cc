@@ -93,6 +93,26 @@ void Check(plane::Plane& plane, const v1::CheckTokenRequest& request, const Unar
   reply->Succeed(response);
 }
 
+void Describe(plane::Plane& plane, const v1::GetServerInfoRequest& request,
+              const UnaryReplyPtr& reply) {
+  v1::GetServerInfoResponse response = ToServerInfo(plane.Info(), plane.readiness());
+  if (!request.pool().empty()) {
+    FieldChecks checks;
+    const std::string pool = checks.Pool("pool", request.pool());
+    if (!checks.ok()) return reply->Fail(checks.status());
+    const auto result = plane.GetPool(pool);
+    if (const auto* refusal = std::get_if<engine::Refusal>(&result)) {
+      return reply->Fail(ToStatus(*refusal, PoolSubject(pool)));
+    }
+    *response.mutable_pool() = ToPool(std::get<plane::PoolInfo>(result));
+    // Who holds and who waits is for operators.
+    response.mutable_pool()->clear_counts();
+    response.mutable_pool()->clear_epoch();
+    response.mutable_pool()->clear_labels();
+  }
+  reply->Succeed(response);
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* LeaseService::AcquireLease(Context* context, const Bytes* request,
@@ -158,11 +178,11 @@ grpc::ServerUnaryReactor* LeaseService::CheckToken(Context* context, const Bytes
 
 grpc::ServerUnaryReactor* LeaseService::GetServerInfo(Context* context, const Bytes* request,
                                                       Bytes* response) {
-  return ServeUnary<v1::GetServerInfoRequest>(
-      context, request, response, environment_.observer, "GetServerInfo",
-      [&](const auto&, const UnaryReplyPtr& reply) {
-        reply->Succeed(ToServerInfo(environment_.plane.Info(), environment_.plane.readiness()));
-      });
+  return ServeUnary<v1::GetServerInfoRequest>(context, request, response, environment_.observer,
+                                              "GetServerInfo",
+                                              [&](const auto& message, const UnaryReplyPtr& reply) {
+                                                Describe(environment_.plane, message, reply);
+                                              });
 }
 
 }  // namespace leaseplane::rpc
