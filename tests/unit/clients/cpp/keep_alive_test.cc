@@ -60,7 +60,8 @@ TEST_F(KeepAliveTest, ARequestToGiveBackIsHeardWithItsGrace) {
   service_.streams().Say(message);
   service_.streams().Say(message);  // as on another stream
   ASSERT_TRUE(Eventually([this] { return !revokes().empty(); }));
-  SayLost(AcquireKnown(pool), v1::LEASE_REVOKED);
+  const Lease fence = AcquireKnown(pool);
+  SayLost(fence, v1::LEASE_REVOKED);
   ASSERT_TRUE(Eventually([this] { return !lost().empty(); }));
   ASSERT_EQ(revokes().size(), 1u);
   EXPECT_EQ(revokes()[0].pool, "gpu");

@@ -150,7 +150,7 @@ TEST_F(ObjectPoolTest, ALongUseIsReportedOnceWithItsPlaceInTheSource) {
   ASSERT_EQ(leaks.size(), 1u);
   EXPECT_EQ(leaks[0].token, held.lease().token());
   EXPECT_EQ(leaks[0].site.line, line);
-  EXPECT_NE(std::string(leaks[0].site.file).find("object_pool_test"), std::string::npos);
+  EXPECT_NE(std::string(leaks[0].site.file).find("object_pool_wait_test"), std::string::npos);
   EXPECT_GE(leaks[0].held_for, absl::Seconds(30));
 }
 
