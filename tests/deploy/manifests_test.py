@@ -3,7 +3,6 @@
 """The manifests of deploy/kubernetes: rendered, checked against the API, and against our promises."""
 
 import copy
-import json
 import pathlib
 import re
 import shutil
@@ -16,6 +15,7 @@ import yaml
 import manifests
 from pod_security import baseline_faults, restricted_faults
 from podman import BIN, ROOT, say
+from validation import faults
 
 PROBES = {
     "startupProbe": ["/usr/bin/leasectl", "health", "--live"],
@@ -23,19 +23,6 @@ PROBES = {
     "readinessProbe": ["/usr/bin/leasectl", "health"],
 }
 QUARANTINE_MAX_S, STARTUP_MARGIN_S = 60, 30
-
-
-def faults(objects):
-    """What the schemas and the compiler say; empty if all is well."""
-    folder = manifests.npm_folder()
-    script = (manifests.HERE / "validate.mjs").read_text()
-    (folder / "validate.mjs").write_text(script)
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(objects, file)
-        file.flush()
-        done = subprocess.run(["node", "validate.mjs", file.name], cwd=folder, text=True,
-                              capture_output=True)
-    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def with_podmonitor(shape):

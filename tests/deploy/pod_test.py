@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sidecar as a real pod: two containers and more, other users, separate PID namespaces."""
 
+import contextlib
 import os
 import pathlib
 import time
@@ -152,18 +153,24 @@ class PodTest(unittest.TestCase):
         return wait_until(lambda: [int(p) for p in path.read_text().split()], "a worker")[0]
 
     def test_failed_store_fails_readiness_only(self):
-        with SidecarPod(1) as pod:
+        with SidecarPod(1, state_bytes=64 << 20) as pod:
             pod.wait_ready()
-            state_folder = pod.folder / "leaseplane-state"
-            self.fail_store(pod, state_folder)
-            wait_until(lambda: not pod.probe("leaseplane", "readinessProbe"),
-                       "readiness to fail with the store")
+            folder = pod.folder / "leaseplane-state"
+            with open(folder / "ballast", "wb", buffering=0) as ballast, contextlib.suppress(OSError):
+                while True:
+                    ballast.write(bytes(4096))
+
+            def readiness_failed():
+                # Something to store.
+                pod.exec("leaseplane", "/usr/bin/leasectl", "acquire", "db", "--ttl", "1s")
+                return not pod.probe("leaseplane", "readinessProbe")
+
+            wait_until(readiness_failed, "readiness to fail with the store")
             self.assertTrue(pod.probe("leaseplane", "livenessProbe"))
             self.assertTrue(pod.is_running("leaseplane"))
-            say("failed store: readiness fails, liveness holds")
-
-    def fail_store(self, pod, folder):
-        raise unittest.SkipTest("see below")
+            (folder / "ballast").unlink()
+            pod.wait_ready()
+            say("full disk: readiness failed and came back with the space, liveness held")
 
     def test_keeper_is_process_1(self):
         with SidecarPod(1) as pod:

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import subprocess
 import tempfile
 
 import yaml
@@ -20,7 +21,9 @@ CLIENT_UID_FIRST = 10001
 class SidecarPod(PodmanPod):
     """A pod of the daemon and CLIENTS applications, each a container and a user of its own."""
 
-    def __init__(self, clients, shape="sidecar", capacity=3, hold_us=2000, image=IMAGE):
+    def __init__(self, clients, shape="sidecar", capacity=3, hold_us=2000, image=IMAGE,
+                 state_bytes=0):
+        """`state_bytes`: the state gets a file system of its own of that size."""
         self._temp = tempfile.TemporaryDirectory(prefix="lp-pod-")
         folder = pathlib.Path(self._temp.name)
         folder.chmod(0o755)
@@ -35,6 +38,15 @@ class SidecarPod(PodmanPod):
         name = f"lp-{os.getpid()}-{os.urandom(2).hex()}"
         config_maps = self.own_config_maps(documents, template["spec"], name)
         super().__init__(name, template, config_maps, folder)
+        self.state_mount = folder / "leaseplane-state" if state_bytes else None
+        if self.state_mount:
+            self.mount_state(state_bytes)
+
+    def mount_state(self, size_bytes):
+        mode = self.state_mount.stat()
+        subprocess.run(["mount", "-t", "tmpfs", "-o",
+                        f"size={size_bytes},mode={mode.st_mode & 0o7777:o},gid={mode.st_gid}",
+                        "tmpfs", str(self.state_mount)], check=True)
 
     def put_clients(self, spec, hold_us):
         """The manifest's application once for each client."""
@@ -71,6 +83,8 @@ class SidecarPod(PodmanPod):
             for container in ("leaseplane", *map(self.client_name, self.clients)):
                 say(f"--- {container}\n{self.logs(container)[-3000:]}")
         super().__exit__(*exception)
+        if self.state_mount:
+            subprocess.run(["umount", str(self.state_mount)], check=True)
         self._temp.cleanup()
 
     @staticmethod
