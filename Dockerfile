@@ -20,7 +20,7 @@ FROM scratch
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="leaseplane" \
-      org.opencontainers.image.description="Leases on shared resources, over gRPC and through shared memory" \
+      org.opencontainers.image.description="Leases on shared resources: gRPC and shared memory" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \

@@ -17,8 +17,8 @@ if ! command -v debootstrap >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
   exit 69
 fi
 
-mirror=$(sed -n 's/^URIs: *\(.*\/debian\)$/\1/p' /etc/apt/sources.list.d/debian.sources 2>/dev/null |
-  head -n 1)
+sources=/etc/apt/sources.list.d/debian.sources
+mirror=$(sed -n 's/^URIs: *\(.*\/debian\)$/\1/p' "$sources" 2>/dev/null | head -n 1)
 [ -n "$mirror" ] || mirror=http://deb.debian.org/debian
 echo "making $name from $mirror"
 root=$(mktemp -d /var/tmp/leaseplane-base.XXXXXX)
@@ -28,8 +28,8 @@ chmod 0755 "$root"
 debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "$mirror" >"$root.log" ||
   { tail -n 5 "$root.log" >&2; exit 69; }
 rm -f "$root.log"
-if [ -e /etc/apt/sources.list.d/debian.sources ]; then
-  cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/"
+if [ -e "$sources" ]; then
+  cp "$sources" "$root/etc/apt/sources.list.d/"
   : >"$root/etc/apt/sources.list"
 fi
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/man/* \

@@ -113,7 +113,8 @@ class ContainerTest(unittest.TestCase):
             # leasectl run has the only slot; its command waits for another one.
             podman("exec", "-d", daemon.name, "leasectl", "run", "gpu", "--", "leasectl", "acquire",
                    "gpu", "--wait", "10m")
-            orphan = wait_until(lambda: self.process_of(keeper, b"leasectl\0acquire"), "the command")
+            orphan = wait_until(lambda: self.process_of(keeper, b"leasectl\0acquire"),
+                                "the command")
             os.kill(self.process_of(keeper, b"leasectl\0run"), 9)
             wait_until(lambda: str(orphan) in children.read_text().split(),
                        "the command to be an orphan")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The manifests of deploy/kubernetes: rendered, checked against the API, and against our promises."""
+"""The manifests of deploy/kubernetes: rendered, and checked against the API and our promises."""
 
 import copy
 import pathlib

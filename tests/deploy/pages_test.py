@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import unittest
 
-from podman import ENVIRONMENT, IMAGE, ROOT, attempt, podman, say, wait_until
+from podman import ENVIRONMENT, IMAGE, ROOT, attempt, image_of_programs, say, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -22,13 +22,14 @@ PAGES = sorted((ROOT / "docs/deploy").glob("*.md")) + [ROOT / "docs/deploy.md"]
 # Pages of others run in tests of their own; what these pages may hold besides commands.
 OURS = {"container", "compose", "sidecar", "daemonset", "statefulset", "deploy"}
 NOT_COMMANDS = {"yaml", "text"}
+PROMETHEUS_IMAGE = "localhost/leaseplane-prometheus:dev"
 
 TOOLS = {
     "kubectl": f'exec /usr/bin/python3 -B {HERE}/kubectl_stand_in.py "$@"\n',
-    "docker": 'if [ "$1" = compose ]; then shift; exec docker-compose "$@"; fi\n'
-              'exec podman "$@"\n',
-    # The page's image was built already: as `./dev image`, but nothing is new.
-    "podman": 'exec /usr/bin/podman "$@"\n',
+    # podman removes no container whose network another one uses, so `down` needs a second round.
+    "docker": '[ "$1" = compose ] || exec podman "$@"\nshift\n'
+              'docker-compose "$@" && exit\n'
+              'case "$*" in *down*) docker-compose "$@" ;; *) exit 1 ;; esac\n',
 }
 
 
@@ -67,7 +68,7 @@ class PagesTest(unittest.TestCase):
         script = "set -eux\n" + "".join(commands)
         done = subprocess.run(["/bin/sh", "-c", script], cwd=ROOT, text=True,
                               env={**self.environment, **environment}, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=1800)
+                              stderr=subprocess.STDOUT, timeout=900)
         self.assertEqual(done.returncode, 0, f"{page}\n{done.stdout[-6000:]}")
         say(f"{name}.md: {sum(c.count(chr(10)) for c in commands)} lines of commands ran")
         return done.stdout
@@ -106,20 +107,32 @@ class PagesTest(unittest.TestCase):
                                    env=ENVIRONMENT, stderr=subprocess.DEVNULL)
         try:
             wait_until(api.exists, "podman's socket")
-            out = self.run_page(
-                "compose", DOCKER_HOST=f"unix://{api}", LEASEPLANE_IMAGE=IMAGE,
-                COMPOSE_PROJECT_NAME=f"lppage{os.getpid()}", LEASEPLANE_PORT=free_port(),
-                PROMETHEUS_PORT=free_port(), GRAFANA_PORT=free_port(), **self.stand_ins())
+            environment = {
+                "DOCKER_HOST": f"unix://{api}", "COMPOSE_PROJECT_NAME": f"lppage{os.getpid()}",
+                "LEASEPLANE_IMAGE": IMAGE, "LEASEPLANE_PORT": free_port(),
+                "PROMETHEUS_PORT": free_port(), "GRAFANA_PORT": free_port(), **self.stand_ins()}
+            try:
+                out = self.run_page("compose", **environment)
+            except (AssertionError, subprocess.TimeoutExpired):
+                for _ in range(2):
+                    subprocess.run(["docker-compose", "-f", "deploy/compose.yaml", "down", "-v"],
+                                   cwd=ROOT, env={**ENVIRONMENT, **environment},
+                                   capture_output=True)
+                raise
             self.assertIn("SERVING", out)
-            for client in ("client-local", "client-remote"):
-                self.assertRegex(out, client.replace("-", ".") + r".*BUSY")
+            for shown in (r"client.local.* BUSY .*local-", r"client.remote.* ACTIVE .* REMOTE "):
+                self.assertTrue(re.search(shown, out), f"{shown} in {out[-6000:]}")
         finally:
             service.terminate()
             service.wait()
 
     def stand_ins(self):
-        """What takes the place of images that cannot be pulled: it accepts mounts and stays."""
-        return {"PROMETHEUS_IMAGE": IMAGE, "GRAFANA_IMAGE": IMAGE}
+        """What takes the place of images that only a registry has: Debian's Prometheus, and for
+        Grafana something that accepts its mounts and stays."""
+        image_of_programs(PROMETHEUS_IMAGE, pathlib.Path("/usr/bin/prometheus"), entrypoint=[
+            "/usr/bin/prometheus", "--config.file=/etc/prometheus/prometheus.yml",
+            "--storage.tsdb.path=/prometheus"])
+        return {"PROMETHEUS_IMAGE": PROMETHEUS_IMAGE, "GRAFANA_IMAGE": IMAGE}
 
 
 if __name__ == "__main__":

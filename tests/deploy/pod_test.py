@@ -156,9 +156,10 @@ class PodTest(unittest.TestCase):
         with SidecarPod(1, state_bytes=64 << 20) as pod:
             pod.wait_ready()
             folder = pod.folder / "leaseplane-state"
-            with open(folder / "ballast", "wb", buffering=0) as ballast, contextlib.suppress(OSError):
-                while True:
-                    ballast.write(bytes(4096))
+            with open(folder / "ballast", "wb", buffering=0) as ballast:
+                with contextlib.suppress(OSError):
+                    while True:
+                        ballast.write(bytes(4096))
 
             def readiness_failed():
                 # Something to store.

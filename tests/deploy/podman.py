@@ -65,7 +65,7 @@ def has_image(name):
     return attempt("image", "exists", name).returncode == 0
 
 
-def image_of_programs(name, *programs):
+def image_of_programs(name, *programs, entrypoint=()):
     """An image of nothing but programs of the build and their libraries."""
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in programs)).hexdigest()
     label = "leaseplane.test.programs"
@@ -76,9 +76,10 @@ def image_of_programs(name, *programs):
         subprocess.run(["rm", "-r", str(root)], check=True)
     subprocess.run([str(ROOT / "deploy/container/make_root.sh"), str(root), *map(str, programs)],
                    check=True)
-    archive = subprocess.Popen(["tar", "-C", str(root), "--numeric-owner", "-c", "."],
-                               stdout=subprocess.PIPE)
-    podman("import", "-c", f"LABEL {label}={digest}", "-c", "ENV PATH=/usr/bin", "-", name,
-           stdin=archive.stdout)
-    if archive.wait() != 0:
+    with subprocess.Popen(["tar", "-C", str(root), "--numeric-owner", "-c", "."],
+                          stdout=subprocess.PIPE) as archive:
+        podman("import", "-c", f"LABEL {label}={digest}", "-c", "ENV PATH=/usr/bin",
+               "-c", f"ENTRYPOINT {json.dumps(list(entrypoint))}", "-", name,
+               stdin=archive.stdout)
+    if archive.returncode != 0:
         raise AssertionError("tar failed")
