@@ -120,7 +120,7 @@ class PagesTest(unittest.TestCase):
                                    capture_output=True)
                 raise
             self.assertIn("SERVING", out)
-            for shown in (r"client.local.* BUSY .*local-", r"client.remote.* ACTIVE .* REMOTE "):
+            for shown in (r"client.local.* BUSY .*local-", r"client.remote.* ACTIVE +REMOTE "):
                 self.assertTrue(re.search(shown, out), f"{shown} in {out[-6000:]}")
         finally:
             service.terminate()

@@ -54,7 +54,8 @@ class Killer:
         """A client that has just begun to attach: before, in, or soon after its first grants."""
         pid = self.restart(client)
         self.begin(client)
-        end = time.monotonic() + self.rng.random() * self.typical_entry_s()
+        # Mostly early: attaching takes a small part of what the first grant may have to wait.
+        end = time.monotonic() + self.rng.random() ** 4 * self.typical_entry_s()
         while time.monotonic() < end:
             pass
         self.kill_client(client, pid)
