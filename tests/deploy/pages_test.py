@@ -26,10 +26,11 @@ PROMETHEUS_IMAGE = "localhost/leaseplane-prometheus:dev"
 
 TOOLS = {
     "kubectl": f'exec /usr/bin/python3 -B {HERE}/kubectl_stand_in.py "$@"\n',
-    # podman removes no container whose network another one uses, so `down` needs a second round.
+    # podman removes no container whose network another one uses, nor one that is just started
+    # again, so that `down` may need several rounds.
     "docker": '[ "$1" = compose ] || exec podman "$@"\nshift\n'
-              'docker-compose "$@" && exit\n'
-              'case "$*" in *down*) docker-compose "$@" ;; *) exit 1 ;; esac\n',
+              'case "$*" in *down*) rounds="1 2 3 4 5 6 7 8 9" ;; *) rounds=1 ;; esac\n'
+              'for round in $rounds; do docker-compose "$@" && exit; sleep 1; done\nexit 1\n',
 }
 
 
