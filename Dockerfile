@@ -1,34 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds the daemon and the command-line tool, and runs the daemon:
-#   podman build -t leaseplane .
+# The image holds leaseplaned, leasectl and the libraries they load: no shell, no package manager.
+#   ./dev image
 #   podman run --rm -p 127.0.0.1:7070:7070 leaseplane --pool gpu=8 --listen 0.0.0.0:7070 --insecure
+# docs/deploy/container.md says how to run it. HEALTHCHECK needs `podman build --format=docker`.
 
 FROM debian:bookworm-slim AS build
 WORKDIR /src
+# The package list is the one of ./dev; it changes less often than the sources.
 COPY dev ./
 RUN ./dev deps core
 COPY . .
-RUN cmake --preset release \
+RUN --mount=type=cache,target=/root/.cache/ccache \
+    CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache cmake --preset release \
     && cmake --build --preset release --target leaseplaned leasectl \
-    && strip build/release/bin/leaseplaned build/release/bin/leasectl
+    && deploy/container/make_root.sh /image build/release/bin/leaseplaned build/release/bin/leasectl
 
-FROM debian:bookworm-slim
-RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libabsl20220623 libfmt9 libgrpc++1.51 libprometheus-cpp-core1.0 \
-        libprometheus-cpp-pull1.0 libprotobuf32 libspdlog1.10 libsqlite3-0 libyaml-cpp0.7 \
-    && rm -rf /var/lib/apt/lists/* \
-    && groupadd --gid 65532 leaseplane \
-    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent \
-        --shell /usr/sbin/nologin leaseplane \
-    && install -d -o leaseplane -g leaseplane -m 0755 /run/leaseplane \
-    && install -d -o leaseplane -g leaseplane -m 0700 /var/lib/leaseplane
-COPY --from=build /src/build/release/bin/leaseplaned /src/build/release/bin/leasectl /usr/bin/
+FROM scratch
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="leaseplane" \
+      org.opencontainers.image.description="Leases on shared resources: gRPC and shared memory" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="scratch"
+COPY --from=build /image /
+# Sockets and state are the only places written to, so the root may be read-only.
+VOLUME ["/run/leaseplane", "/var/lib/leaseplane"]
 USER 65532:65532
-VOLUME /var/lib/leaseplane
-# gRPC, and metrics with the health page.
+ENV PATH=/usr/bin
+# gRPC; metrics with the health page.
 EXPOSE 7070 9464
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["leasectl", "health"]
-ENTRYPOINT ["leaseplaned"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/bin/leasectl", "health"]
+ENTRYPOINT ["/usr/bin/leaseplaned"]
