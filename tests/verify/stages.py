@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of the long verification: what is run, by which command, for how long at most.
+
+In commands BIN stands for the programs of the dev build, BUILD for the folder of all builds, ROOT
+for the root of the repository and RUN for a number that differs from run to run (seeds, phases).
+A stage writes its figures to the ledger itself.
+"""
+
+import dataclasses
+
+STAGE_SECONDS_MAX = 90 * 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    name: str
+    command: tuple
+    needs: tuple = ()  # files; without them the stage is left out, and that is said
+    env: tuple = ()
+
+    def words(self, **places):
+        return [replace(word, places) for word in self.command]
+
+    def environment(self, **places):
+        return {name: replace(value, places) for name, value in self.env}
+
+    def shown(self):
+        return " ".join([f"{name}={value}" for name, value in self.env] + list(self.command))
+
+
+def replace(text, places):
+    for name, value in places.items():
+        text = text.replace(name, str(value))
+    return text
+
+
+def _step(build, program, points):
+    return Stage(f"kill and stop at an instruction, {build}",
+                 (program, "--daemon=BIN/leaseplaned", "--leasectl=BIN/leasectl",
+                  f"--build={build.replace(' ', '_')}", f"--points={points}", "--phase=RUN"),
+                 needs=(program,))
+
+
+STAGES = (
+    _step("g++ -O2", "BIN/step_kill", 0),
+    _step("g++ -O0", "BUILD/verify-o0/bin/step_kill", 1500),
+    _step("clang -O2", "BUILD/verify-clang/bin/step_kill", 0),
+)
+
+PRESETS = (("verify-o0", "step_kill"), ("verify-clang", "step_kill"))
+
+
+def order(name):
+    """Rows of the page: by stage, then by name."""
+    kinds = ("model", "explorer", "mutants", "kill", "stop", "daemon", "engine", "histor",
+             "hostile", "fuzz", "gRPC", "soak")
+    for i, kind in enumerate(kinds):
+        if name.startswith(kind):
+            return i, name
+    return len(kinds), name
