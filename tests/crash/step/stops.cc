@@ -53,7 +53,7 @@ void Stepper::StopAt(const Scenario& scenario, uint64_t at) {
   StepTo(run, at, nullptr);
   // Every other time the whole process stands still, else its library thread goes on.
   std::optional<Tracee> other;
-  if (const auto tid = OtherThreadOf(run.pid); tid.has_value() && at % 2 == 0) {
+  if (const auto tid = OtherThreadOf(run.pid); tid.has_value() && stops_.points % 2 == 0) {
     other = Tracee::Seize(*tid);
   }
   const SlotWord word = Read(scenario)[0];
@@ -61,7 +61,7 @@ void Stepper::StopAt(const Scenario& scenario, uint64_t at) {
   RevokeSession(run);
   // Every third time nobody else wants the slot: what the victim gets then must not be dead at
   // birth.
-  const bool is_wanted = at % 3 != 2 || scenario.neighbour_waits || neighbour_.holds();
+  const bool is_wanted = stops_.points % 3 != 2 || scenario.neighbour_waits || neighbour_.holds();
   Await(scenario, at, "the end of the victim's session", [&] {
     return shm::SessionStateOf(raw_.SessionWordOf(*run.session.begin())) !=
                shm::SessionState::kActive &&
@@ -79,8 +79,10 @@ void Stepper::StopAt(const Scenario& scenario, uint64_t at) {
     }
     NoteToken(scenario, 0, neighbour_.Take(scenario.pool), at);
   }
-  if (other.has_value()) other->Detach();
   run.tracee.Detach();
+  // A head start: what the thread finds then, its library has not heard of the session's end.
+  for (int i = 0; i < 20 && other.has_value() && page_->done == 0; ++i) usleep(100);
+  if (other.has_value()) other->Detach();
   ++stops_.points;
   CheckAfterStop(run, was_busy, is_wanted ? neighbour_.token() : kFencingTokenMax, at);
 }
@@ -99,7 +101,7 @@ void Stepper::CheckAfterStop(Run& run, bool was_busy, FencingToken neighbours, u
           was_busy ? "a release of another's slot succeeded" : "a release that was done is denied");
     }
     if (was_busy) ++stops_.stale;
-  } else if (page_->got_lease != 0 && page_->released != 0 && !neighbour_.holds()) {
+  } else if (page_->still_held != 0 && page_->released != 0 && !neighbour_.holds()) {
     NoteToken(scenario, page_->slot, page_->token, at);  // in the session after
     ++stops_.none;
   } else if (page_->got_lease != 0) {

@@ -133,7 +133,9 @@ Tracee::State Tracee::Step(const std::function<void()>& on_blocked) {
 }
 
 void Tracee::Detach() {
-  if (ptrace(PTRACE_DETACH, tid_, 0, signal_) != 0 && errno != ESRCH) Die("detach");
+  if (ptrace(PTRACE_DETACH, tid_, 0, signal_) == 0) return;
+  if (errno != ESRCH) Die("detach");
+  waitpid(tid_, nullptr, __WALL);  // dead with its process, which is not reported before
 }
 
 }  // namespace leaseplane::step
