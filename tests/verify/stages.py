@@ -45,6 +45,12 @@ STAGES = (
     _step("g++ -O2", "BIN/step_kill", 0),
     _step("g++ -O0", "BUILD/verify-o0/bin/step_kill", 1500),
     _step("clang -O2", "BUILD/verify-clang/bin/step_kill", 0),
+    Stage("histories",
+          ("BIN/history", "--daemon=BIN/leaseplaned", "--operations=100000000", "--processes=8",
+           "--slots=6", "--seed=RUN")),
+    Stage("histories with kills",
+          ("BIN/history", "--daemon=BIN/leaseplaned", "--operations=20000000", "--window=20000",
+           "--kills", "--seed=RUN")),
 )
 
 PRESETS = (("verify-o0", "step_kill"), ("verify-clang", "step_kill"))
