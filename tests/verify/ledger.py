@@ -51,7 +51,7 @@ def append(path, stage, metric, value, seconds=0.0):
 def record(stage, metric, value, seconds=0.0):
     """For tests: prints, and appends to the file named by LEASEPLANE_LEDGER if it is set."""
     path = os.environ.get("LEASEPLANE_LEDGER")
-    print(f"{stage}: {metric}: {value}", flush=True)
+    print(f"{stage}: {metric}: {int(value)}", flush=True)
     if path:
         append(path, stage, metric, value, seconds)
 

@@ -17,8 +17,8 @@ What has been run to find out whether Leaseplane keeps its promises ([guarantees
 and how much of it. Each row is a sum over all runs of a stage that ended without an error; a run
 that fails adds nothing and is a bug. `./dev verify` runs a short form of every stage, as CI does;
 `./dev verify --long --hours H` runs the long forms for so many hours and can be continued.
-`./dev verify --publish` adds what they found to [verification/results.jsonl](verification/results.jsonl),
-of which this page is made.
+`./dev verify --publish` adds what they found to
+[verification/results.jsonl](verification/results.jsonl), of which this page is made.
 """
 
 
@@ -31,7 +31,8 @@ def table(sums):
     for name, stage in sorted(sums.items(), key=lambda item: stages.order(item[0])):
         figures = "; ".join(f"{metric} {number(value)}"
                             for metric, value in stage["metrics"].items())
-        lines.append(f"| {name} | {figures} | {stage['seconds'] / 3600:.2f} | {stage['last'][:10]} |")
+        hours = f"{stage['seconds'] / 3600:.2f}"
+        lines.append(f"| {name} | {figures} | {hours} | {stage['last'][:10]} |")
     return lines
 
 

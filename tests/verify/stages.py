@@ -7,6 +7,7 @@ A stage writes its figures to the ledger itself.
 """
 
 import dataclasses
+import shlex
 
 STAGE_SECONDS_MAX = 90 * 60
 
@@ -25,7 +26,8 @@ class Stage:
         return {name: replace(value, places) for name, value in self.env}
 
     def shown(self):
-        return " ".join([f"{name}={value}" for name, value in self.env] + list(self.command))
+        return " ".join([f"{name}={value}" for name, value in self.env] +
+                        [shlex.join(self.command)])
 
 
 def replace(text, places):
@@ -37,7 +39,7 @@ def replace(text, places):
 def _step(build, program, points):
     return Stage(f"kill and stop at an instruction, {build}",
                  (program, "--daemon=BIN/leaseplaned", "--leasectl=BIN/leasectl",
-                  f"--build={build.replace(' ', '_')}", f"--points={points}", "--phase=RUN"),
+                  f"--build={build}", f"--points={points}", "--phase=RUN"),
                  needs=(program,))
 
 

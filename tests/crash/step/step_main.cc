@@ -10,6 +10,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <utility>
 
 #include "tests/crash/step/reattach.h"
 #include "tests/crash/step/stepper.h"
@@ -35,24 +36,46 @@ void EachPoint(uint64_t total, uint64_t points, uint64_t phase, Point&& point) {
   for (uint64_t at = phase % stride; at <= total; at += stride) point(at);
 }
 
-void Report(const std::string& build, const leaseplane::step::StepCounts& kills,
-            const leaseplane::step::StepCounts& stops, double kill_s, double stop_s) {
-  const std::string kill = "kill at an instruction, " + build;
-  RecordResult(kill, "kill points", kills.points, kill_s);
-  RecordResult(kill, "slots reclaimed", kills.reclaimed, 0);
-  RecordResult(kill, "sleepers released", kills.woken, 0);
-  RecordResult(kill, "max ms until a sleeper had the slot",
-               static_cast<uint64_t>(kills.woken_max_s * 1e3), 0);
-  const std::string stop = "stop at an instruction, " + build;
-  RecordResult(stop, "stop points", stops.points, stop_s);
-  RecordResult(stop, "stale leases refused", stops.stale, 0);
-  RecordResult(stop, "acquisitions that came to nothing", stops.none, 0);
-}
+class Program {
+ public:
+  Program(std::string build, uint64_t points, uint64_t phase)
+      : build_(std::move(build)), points_(points), phase_(phase) {}
+
+  void Run(leaseplane::step::Stepper& stepper, const leaseplane::step::Scenario& scenario) {
+    using leaseplane::testing::MonotonicSeconds;
+    const leaseplane::step::StepCounts before = stepper.kills(), stops_before = stepper.stops();
+    const uint64_t total = stepper.Measure(scenario);
+    const double began = MonotonicSeconds();
+    EachPoint(total, points_, phase_, [&](uint64_t at) { stepper.KillAt(scenario, at); });
+    const double killed = MonotonicSeconds();
+    std::printf("%s: %llu instructions\n", scenario.name, static_cast<unsigned long long>(total));
+    const std::string kill = "kill at an instruction, " + build_;
+    const leaseplane::step::StepCounts& kills = stepper.kills();
+    RecordResult(kill, "kill points", kills.points - before.points, killed - began);
+    RecordResult(kill, "slots reclaimed", kills.reclaimed - before.reclaimed, 0);
+    if (scenario.neighbour_waits) {
+      RecordResult(kill, "sleepers released", kills.woken - before.woken, 0);
+      RecordResult(kill, "max ms until a sleeper had the slot",
+                   static_cast<uint64_t>(kills.woken_max_s * 1e3), 0);
+    }
+    if (!scenario.stops) return;
+    EachPoint(total, points_, phase_, [&](uint64_t at) { stepper.StopAt(scenario, at); });
+    const std::string stop = "stop at an instruction, " + build_;
+    const leaseplane::step::StepCounts& stops = stepper.stops();
+    RecordResult(stop, "stop points", stops.points - stops_before.points,
+                 MonotonicSeconds() - killed);
+    RecordResult(stop, "stale leases refused", stops.stale - stops_before.stale, 0);
+    RecordResult(stop, "acquisitions that came to nothing", stops.none - stops_before.none, 0);
+  }
+
+ private:
+  const std::string build_;
+  const uint64_t points_, phase_;
+};
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  using leaseplane::testing::MonotonicSeconds;
   const std::string only = Option(argc, argv, "--scenario", "");
   const uint64_t points = std::strtoull(Option(argc, argv, "--points", "0").c_str(), nullptr, 10);
   const uint64_t phase = std::strtoull(Option(argc, argv, "--phase", "0").c_str(), nullptr, 10);
@@ -65,25 +88,10 @@ int main(int argc, char** argv) {
   }
   try {
     leaseplane::step::Stepper stepper(daemon, leasectl);
-    double kill_s = 0, stop_s = 0;
+    Program program(build, points, phase);
     for (const auto& scenario : leaseplane::step::Scenarios()) {
-      if (!only.empty() && only != scenario.name) continue;
-      const uint64_t total = stepper.Measure(scenario);
-      double began = MonotonicSeconds();
-      EachPoint(total, points, phase, [&](uint64_t at) { stepper.KillAt(scenario, at); });
-      kill_s += MonotonicSeconds() - began;
-      std::printf("%-16s %7llu instructions, killed in %.1f s", scenario.name,
-                  static_cast<unsigned long long>(total), MonotonicSeconds() - began);
-      if (scenario.stops) {
-        began = MonotonicSeconds();
-        EachPoint(total, points, phase, [&](uint64_t at) { stepper.StopAt(scenario, at); });
-        stop_s += MonotonicSeconds() - began;
-        std::printf(", stopped in %.1f s", MonotonicSeconds() - began);
-      }
-      std::printf("\n");
-      std::fflush(stdout);
+      if (only.empty() || only == scenario.name) program.Run(stepper, scenario);
     }
-    Report(build, stepper.kills(), stepper.stops(), kill_s, stop_s);
     if (only.empty() || only == "reattach") leaseplane::step::KillInReattach(build, points, phase);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "step_kill: %s\n", error.what());
