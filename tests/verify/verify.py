@@ -49,6 +49,7 @@ class Runner:
         part.touch()
         bin_dir = self.places["BIN"]
         python_path = (self.root / "tests/verify", self.root / "tests/integration/python",
+                       self.root / "tests/crash",
                        self.root / "build/dev/tests/integration/python/stubs")
         environment = dict(os.environ, LEASEPLANE_LEDGER=str(part),
                            LEASEPLANE_BIN_DIR=str(bin_dir), PYTHONDONTWRITEBYTECODE="1",
