@@ -90,7 +90,7 @@ Neighbour::Answer Neighbour::Read() {
   return answer;
 }
 
-void Neighbour::Ask(const std::string& pool) {
+void Neighbour::Send(const std::string& pool) {
   char name[kNameBytes] = {};
   std::strncpy(name, pool.c_str(), sizeof(name) - 1);
   if (write(to_, name, sizeof(name)) != sizeof(name)) Fail("gone");
@@ -104,7 +104,7 @@ FencingToken Neighbour::AwaitGrant() {
 }
 
 bool Neighbour::GiveBack() {
-  Ask("");
+  Send("");
   token_ = 0;
   return Read().ok != 0;
 }

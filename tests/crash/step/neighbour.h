@@ -22,7 +22,10 @@ class Neighbour {
   Neighbour& operator=(const Neighbour&) = delete;
 
   // Begins to acquire, with a wait as long as it takes.
-  void Ask(const std::string& pool);
+  void Ask(const std::string& pool) {
+    pool_ = pool;
+    Send(pool);
+  }
   // Ends what Ask began: the token it was granted.
   FencingToken AwaitGrant();
   FencingToken Take(const std::string& pool) {
@@ -33,6 +36,8 @@ class Neighbour {
   bool GiveBack();
 
   bool holds() const { return token_ != 0; }
+  // Of which pool it was asked to acquire last.
+  const std::string& pool() const { return pool_; }
   FencingToken token() const { return token_; }
   SlotIndex slot() const { return slot_; }
 
@@ -43,10 +48,12 @@ class Neighbour {
     uint32_t ok;
   };
   [[noreturn]] static void Serve(const std::string& target, int in, int out);
+  void Send(const std::string& pool);  // empty: give back
   Answer Read();
 
   pid_t pid_ = 0;
   int to_ = -1, from_ = -1;
+  std::string pool_;
   FencingToken token_ = 0;
   SlotIndex slot_ = 0;
 };

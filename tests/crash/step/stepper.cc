@@ -116,11 +116,12 @@ void Stepper::Leasectl(const std::vector<std::string>& words) {
 }
 
 void Stepper::Prepare(const Scenario& scenario) {
+  const bool keeps = scenario.neighbour_holds && neighbour_.pool() == scenario.pool;
+  if (neighbour_.holds() && !keeps && !neighbour_.GiveBack()) {
+    Fail(scenario, 0, "the neighbour's lease was not its own");
+  }
   if (scenario.neighbour_holds && !neighbour_.holds()) {
     NoteToken(scenario, 0, neighbour_.Take(scenario.pool), 0);
-  }
-  if (!scenario.neighbour_holds && neighbour_.holds() && !neighbour_.GiveBack()) {
-    Fail(scenario, 0, "the neighbour's lease was not its own");
   }
   const auto& pool = PoolOf(scenario);
   Await(scenario, 0, "a quiet pool", [&] {
