@@ -43,6 +43,14 @@ def _step(build, program, points):
                  needs=(program,))
 
 
+def _fuzz(target):
+    program = f"BUILD/fuzz/bin/fuzz_{target}"
+    return Stage(f"fuzzing: {target}",
+                 ("/usr/bin/python3", "ROOT/tests/verify/run_fuzzer.py", program,
+                  f"ROOT/tests/fuzz/corpus/{target}", "BUILD/verify/fuzz", "900"),
+                 needs=(program,))
+
+
 STAGES = (
     _step("g++ -O2", "BIN/step_kill", 0),
     _step("g++ -O0", "BUILD/verify-o0/bin/step_kill", 1500),
@@ -65,6 +73,10 @@ STAGES = (
                ("LEASEPLANE_HOSTILE_BUILD", "AddressSanitizer"),
                ("LEASEPLANE_DAEMON", "BUILD/asan-ubsan/bin/leaseplaned"),
                ("LEASEPLANE_HONEST_CLIENT", "BUILD/asan-ubsan/bin/honest_client"))),
+    *(_fuzz(target) for target in ("scan", "attach", "config", "request", "ledger", "store")),
+    Stage("gRPC abuse", ("/usr/bin/python3", "ROOT/tests/abuse/abuse_test.py"),
+          env=(("LEASEPLANE_ABUSE_SCALE", "50"),)),
+    Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=60", "--seed=RUN")),
 )
 
 PRESETS = (("verify-o0", "step_kill"), ("verify-clang", "step_kill"))
