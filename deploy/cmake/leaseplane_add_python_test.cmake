@@ -14,10 +14,11 @@ function(leaseplane_add_python_test)
   endif()
   add_test(NAME ${arg_NAME} COMMAND ${Python3_EXECUTABLE} -B ${arg_SCRIPT} -v)
   set(folder_of_stubs ${PROJECT_BINARY_DIR}/tests/integration/python/stubs)
+  set(tests ${PROJECT_SOURCE_DIR}/tests)
   list(JOIN arg_PATHS ":" more_paths)
   set(environment
       LEASEPLANE_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}
-      PYTHONPATH=${folder_of_stubs}:${PROJECT_SOURCE_DIR}/tests/integration/python:${PROJECT_SOURCE_DIR}/tests/verify:${more_paths}
+      PYTHONPATH=${folder_of_stubs}:${tests}/integration/python:${tests}/verify:${more_paths}
       ${arg_ENV})
   set_tests_properties(
     ${arg_NAME}
