@@ -26,12 +26,12 @@ class Server : public attach::AttachTest {
 };
 
 // An index is free again when its process is dead, and ours is not: so a new server in time.
-constexpr int kSessionsMax = 4000;
+constexpr int kUsesMax = 200;
 
 Server& Present() {
   static std::unique_ptr<Server> server;
   static int uses = 0;
-  if (server == nullptr || ++uses >= kSessionsMax) {
+  if (server == nullptr || ++uses >= kUsesMax) {
     server.reset();
     server = std::make_unique<Server>();
     uses = 0;

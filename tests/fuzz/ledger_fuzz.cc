@@ -49,6 +49,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     fuzz::Must(IsTokenInRange(lease.token), "a token out of range");
   }
   const auto lease = ledger::MakeLease(2, kFencingTokenMax);
+  for (const auto& live : (*opened)->Contents().leases) {
+    if (live.slot == 2) (*opened)->EndLease(2, engine::LeaseState::kExpired, {5, 6});
+  }
   (*opened)->PutLease(lease);
   bool found = false;
   for (const auto& read : (*opened)->Contents().leases) found |= read.token == lease.token;
