@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "clients/cli/output.h"
+#include "leaseplane/options.h"
 
 namespace CLI {
 class App;
@@ -26,6 +27,8 @@ namespace leaseplane::cli {
 struct Invocation {
   // Options of all commands.
   std::string server;
+  TlsOptions tls;
+  std::string token_file;
   OutputFormat format = OutputFormat::kTable;
   absl::Duration call_timeout = absl::Seconds(10);
 

@@ -10,6 +10,7 @@
 #include "clients/cli/arguments.h"
 #include "clients/cli/cells.h"
 #include "clients/cli/commands.h"
+#include "clients/cli/dial.h"
 #include "clients/cli/message_json.h"
 #include "clients/cli/stub.h"
 
@@ -35,7 +36,7 @@ int PrintSlot(const Invocation& invocation, const v1::Slot& slot) {
 int Lock(const Invocation& invocation, const AdminArguments& arguments) {
   const auto name = SlotName(arguments.name);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   v1::LockSlotRequest request;
   request.set_name(*name);
@@ -48,7 +49,7 @@ int Lock(const Invocation& invocation, const AdminArguments& arguments) {
 int Unlock(const Invocation& invocation, const AdminArguments& arguments) {
   const auto name = SlotName(arguments.name);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   v1::UnlockSlotRequest request;
   request.set_name(*name);
@@ -60,7 +61,7 @@ int Unlock(const Invocation& invocation, const AdminArguments& arguments) {
 int Revoke(const Invocation& invocation, const AdminArguments& arguments) {
   const auto name = LeaseName(arguments.name);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   v1::RevokeLeaseRequest request;
   request.set_name(*name);

@@ -7,6 +7,7 @@
 
 #include "clients/cli/cells.h"
 #include "clients/cli/commands.h"
+#include "clients/cli/dial.h"
 #include "clients/cli/exit_codes.h"
 #include "clients/cli/stub.h"
 
@@ -17,7 +18,7 @@ constexpr char kReadiness[] = "leaseplane.v1.LeaseService";
 constexpr char kLiveness[] = "leaseplane.live";
 
 int Health(const Invocation& invocation, bool is_about_life) {
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   const std::string service = is_about_life ? kLiveness : kReadiness;
   const auto serving = daemon->IsServing(service);
@@ -36,7 +37,7 @@ int Health(const Invocation& invocation, bool is_about_life) {
 
 // Our own version always; the daemon's if there is one.
 int Version(const Invocation& invocation) {
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   const auto info = daemon->Call(daemon->leases(), &v1::LeaseService::Stub::GetServerInfo,
                                  v1::GetServerInfoRequest());

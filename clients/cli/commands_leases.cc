@@ -13,6 +13,7 @@
 #include "clients/cli/arguments.h"
 #include "clients/cli/cells.h"
 #include "clients/cli/commands.h"
+#include "clients/cli/dial.h"
 #include "clients/cli/exit_codes.h"
 #include "clients/cli/message_json.h"
 #include "clients/cli/stub.h"
@@ -48,7 +49,7 @@ void PrintLeases(const google::protobuf::RepeatedPtrField<v1::Lease>& leases) {
 int Leases(const Invocation& invocation, const std::string& pool) {
   const auto name = PoolName(pool.empty() ? "-" : pool);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   v1::ListLeasesRequest request;
   request.set_parent(*name);
@@ -80,7 +81,7 @@ int PrintHeld(const Invocation& invocation, const Response& response) {
 }
 
 int Acquire(const Invocation& invocation, const AcquireArguments& arguments) {
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   const auto response = AcquireLease(*daemon, arguments);
   if (!response.ok()) return Fail(response.status());
@@ -108,7 +109,7 @@ absl::Status FillToken(Daemon& daemon, const std::string& name, LeaseArguments* 
 int Renew(const Invocation& invocation, LeaseArguments arguments) {
   const auto name = LeaseName(arguments.lease);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   const absl::Status token = FillToken(*daemon, *name, &arguments);
   if (!token.ok()) return Fail(token);
@@ -128,7 +129,7 @@ int Renew(const Invocation& invocation, LeaseArguments arguments) {
 int Release(const Invocation& invocation, LeaseArguments arguments) {
   const auto name = LeaseName(arguments.lease);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   const absl::Status token = FillToken(*daemon, *name, &arguments);
   if (!token.ok()) return Fail(token);
@@ -146,7 +147,7 @@ int Release(const Invocation& invocation, LeaseArguments arguments) {
 int Check(const Invocation& invocation, const std::string& slot, int64_t token) {
   const auto name = SlotName(slot);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   v1::CheckTokenRequest request;
   request.set_name(*name);

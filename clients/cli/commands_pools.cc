@@ -10,6 +10,7 @@
 #include "clients/cli/arguments.h"
 #include "clients/cli/cells.h"
 #include "clients/cli/commands.h"
+#include "clients/cli/dial.h"
 #include "clients/cli/message_json.h"
 #include "clients/cli/stub.h"
 
@@ -19,7 +20,7 @@ namespace {
 using Align = Table::Align;
 
 int Pools(const Invocation& invocation) {
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   v1::ListPoolsResponse all;
   const absl::Status status = daemon->CallForPages(
@@ -62,7 +63,7 @@ std::string SlotNote(const v1::Slot& slot) {
 int Slots(const Invocation& invocation, const std::string& pool) {
   const auto name = PoolName(pool);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   v1::ListSlotsRequest request;
   request.set_parent(*name);
@@ -85,7 +86,7 @@ int Slots(const Invocation& invocation, const std::string& pool) {
 int Waiters(const Invocation& invocation, const std::string& pool) {
   const auto name = PoolName(pool);
   if (!name.ok()) return Fail(name.status());
-  auto daemon = Daemon::Dial(invocation.server, invocation.call_timeout);
+  auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
   v1::ListWaitersRequest request;
   request.set_parent(*name);

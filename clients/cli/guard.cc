@@ -105,6 +105,8 @@ absl::Status Guard::Acquire() {
   client_options.client_id = "leasectl-run";
   client_options.forbid_local = true;
   client_options.default_ttl = options_.ttl;
+  client_options.tls = options_.tls;
+  client_options.token_file = options_.token_file;
   client_options.shutdown_timeout = kReleaseTimeMax;
   notices_.Listen(&client_options);
   auto client = Client::Connect(options_.server, client_options);

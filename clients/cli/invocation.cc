@@ -24,6 +24,19 @@ void AddGlobalOptions(CLI::App& app, Invocation& invocation) {
                  "HOST:PORT; default: $LEASEPLANE_SERVER, else "
                  "unix:///run/leaseplane/leaseplane.sock")
       ->type_name("URI");
+  app.add_option("--tls-ca", invocation.tls.ca_file,
+                 "PEM file: who may have signed the daemon's certificate; asks for TLS; default: "
+                 "$LEASEPLANE_TLS_CA")
+      ->type_name("FILE");
+  app.add_option("--tls-cert", invocation.tls.cert_file,
+                 "PEM file: certificate to show; default: $LEASEPLANE_TLS_CERT")
+      ->type_name("FILE");
+  app.add_option("--tls-key", invocation.tls.key_file,
+                 "PEM file: its private key; default: $LEASEPLANE_TLS_KEY")
+      ->type_name("FILE");
+  app.add_option("--token-file", invocation.token_file,
+                 "file with a bearer token; default: $LEASEPLANE_TOKEN_FILE")
+      ->type_name("FILE");
   app.add_option("-o,--output", invocation.format, "table or json; default table")
       ->type_name("FORMAT")
       ->transform(CLI::CheckedTransformer(

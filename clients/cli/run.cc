@@ -35,7 +35,13 @@ int ExecuteSelfForRemote(const RunOptions& options) {
   const auto add = [&words](const char* name, const std::string& value) {
     words.insert(words.end(), {name, value});
   };
-  if (!options.server.empty()) add("--server", options.server);
+  for (const auto& [name, value] :
+       {std::pair("--server", &options.server), std::pair("--tls-ca", &options.tls.ca_file),
+        std::pair("--tls-cert", &options.tls.cert_file),
+        std::pair("--tls-key", &options.tls.key_file),
+        std::pair("--token-file", &options.token_file)}) {
+    if (!value->empty()) add(name, *value);
+  }
   add("--wait", absl::FormatDuration(options.wait));
   add("--ttl", absl::FormatDuration(options.ttl));
   add("--kill-after", absl::FormatDuration(options.kill_after));
@@ -127,6 +133,8 @@ void AddRunCommand(CLI::App& app, Invocation& invocation) {
     invocation.takes_trailing = true;
     if (invocation.trailing.empty()) throw CLI::RequiredError("-- COMMAND");
     options->server = invocation.server;
+    options->tls = invocation.tls;
+    options->token_file = invocation.token_file;
     options->command = invocation.trailing;
     invocation.action = [options] { return Run(*options); };
   });

@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "clients/cli/exit_codes.h"
+#include "leaseplane/options.h"
 #include "leaseplane/pool.h"
 
 namespace leaseplane::cli {
@@ -31,6 +32,8 @@ enum class RunPath { kAuto, kLocal, kRemote };
 
 struct RunOptions {
   std::string server;
+  TlsOptions tls;
+  std::string token_file;
   std::string pool;  // the id
   absl::Duration wait = absl::InfiniteDuration();
   absl::Duration ttl = absl::ZeroDuration();  // remote: zero is the pool's default

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "clients/cpp/remote/channel_security.h"
 #include "clients/cpp/target.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -73,11 +74,13 @@ Daemon::Daemon(std::shared_ptr<grpc::Channel> channel, absl::Duration call_timeo
       admin_(v1::AdminService::NewStub(channel_)),
       call_timeout_(call_timeout) {}
 
-absl::StatusOr<Daemon> Daemon::Dial(const std::string& server, absl::Duration call_timeout) {
+absl::StatusOr<Daemon> Daemon::Dial(const std::string& server, absl::Duration call_timeout,
+                                    const TlsOptions& tls, const std::string& token_file) {
   const absl::StatusOr<internal::Target> target = internal::ParseTarget(server);
   if (!target.ok()) return target.status();
-  return Daemon(grpc::CreateChannel(target->grpc_target, grpc::InsecureChannelCredentials()),
-                call_timeout);
+  const auto credentials = internal::MakeChannelCredentials(target->grpc_target, tls, token_file);
+  if (!credentials.ok()) return credentials.status();
+  return Daemon(grpc::CreateChannel(target->grpc_target, *credentials), call_timeout);
 }
 
 absl::StatusOr<bool> Daemon::IsServing(const std::string& service) {

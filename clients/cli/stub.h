@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "leaseplane/options.h"
 #include "leaseplane/v1/admin_service.grpc.pb.h"
 #include "leaseplane/v1/lease_service.grpc.pb.h"
 
@@ -29,7 +30,9 @@ absl::Status FromGrpc(const grpc::Status& status);
 class Daemon {
  public:
   // Does not connect yet. `server` empty: LEASEPLANE_SERVER, else the default socket.
-  static absl::StatusOr<Daemon> Dial(const std::string& server, absl::Duration call_timeout);
+  static absl::StatusOr<Daemon> Dial(const std::string& server, absl::Duration call_timeout,
+                                     const TlsOptions& tls = {},
+                                     const std::string& token_file = {});
 
   v1::LeaseService::Stub& leases() { return *leases_; }
   v1::AdminService::Stub& admin() { return *admin_; }

@@ -51,7 +51,7 @@ absl::Status Lease::Release() && {
   const FencingToken token = std::exchange(token_, 0);  // nothing is left to the destructor
   if (token == 0) return MakeStatus(Reason::kLeaseReleased, "there is no lease");
   if (remote_ != nullptr) return std::exchange(remote_, nullptr)->Release();
-  const Reason reason = std::exchange(local_, nullptr)->Release(slot_, token);
+  const Reason reason = std::exchange(local_, nullptr)->Release(slot_, token, serial_);
   return reason == Reason::kNone ? absl::OkStatus() : NotHeld(reason);
 }
 

@@ -36,6 +36,7 @@ const char* TextOf(Reason reason) {
 Pool::Pool(std::shared_ptr<internal::ClientState> client, internal::LocalPool* local,
            std::shared_ptr<internal::RemotePool> remote, std::string path_reason)
     : local_(local),
+      cache_(local != nullptr ? local->cache_index() : 0),
       remote_(std::move(remote)),
       client_(std::move(client)),
       path_reason_(std::move(path_reason)) {}
@@ -56,15 +57,16 @@ absl::StatusOr<Lease> Pool::Acquire(const AcquireOptions& options) const {
   const int64_t deadline_ns =
       waits ? internal::DeadlineAfter(internal::BootNowNs(), options.max_wait) : 0;
   LocalGrant grant;
-  const Reason reason = local_->Acquire(deadline_ns, grant);
-  if (reason == Reason::kNone) return Lease(local_, grant.slot, grant.token);
+  uint32_t serial = 0;
+  const Reason reason = local_->Acquire(deadline_ns, grant, serial);
+  if (reason == Reason::kNone) return Lease(local_, grant.slot, grant.token, serial);
   return MakeStatus(reason, absl::StrCat("pool '", local_->name(), "': ", TextOf(reason)));
 }
 
-Lease Pool::TryAcquireRemote() const noexcept {
-  if (!client_->in_own_process()) return Lease();
+internal::RemoteLease* Pool::TryAcquireRemote() const noexcept {
+  if (!client_->in_own_process()) return nullptr;
   absl::StatusOr<internal::RemoteLease*> lease = remote_->Acquire(AcquireOptions{});
-  return lease.ok() ? Lease(*lease) : Lease();
+  return lease.ok() ? *lease : nullptr;
 }
 
 const std::string& Pool::name() const {

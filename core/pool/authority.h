@@ -34,6 +34,7 @@
 #include "core/pool/finder.h"
 #include "core/pool/memory.h"
 #include "core/pool/pool_words.h"
+#include "core/pool/slot_bits.h"
 #include "core/pool/slot_word.h"
 #include "core/shm/layout.h"
 
@@ -71,7 +72,7 @@ struct SlotShadow {
   SlotWord last_word = 0;     // as seen by the last scan
   int64_t first_seen_ns = 0;  // when the present hold was first seen, or granted
   Generation held_gen = 0;    // daemon_held: the generation it is held under
-  Epoch base_epoch = 0;       // tokens of this slot's present numbering are not older
+  Epoch base_epoch = 0;       // tokens of this slot's present numbering are not older; see SetBase
   bool daemon_held = false;   // BUSY|1 by a grant of ours; any other word is damage
   bool grantable = true;      // clients may take it when it is FREE (false: recovering, shrunk)
   bool lock_wanted = false;   // operator lock: drain, then LOCKED
@@ -95,11 +96,12 @@ class Authority {
   // Segment inherited from a worker that ended: believes well-formed words, rebuilds the grant
   // bits (0 for daemon-held and locked slots), and kicks.
   void Adopt(int64_t now_ns);
-  void SetEpoch(Epoch epoch) { M::Store(*words_.epoch, epoch); }
-  Epoch epoch() const { return static_cast<Epoch>(M::Load(*words_.epoch)); }
-  void SetReleaseWord(shm::ReleaseWord value) {
-    M::Store(*words_.policy, shm::MakePolicy(gate(), value));
+  void SetEpoch(Epoch epoch) {
+    epoch_ = epoch;
+    StorePolicy(epoch, gate(), release_word());
   }
+  Epoch epoch() const { return epoch_; }
+  void SetReleaseWord(shm::ReleaseWord value) { StorePolicy(epoch_, gate(), value); }
   void Beat() { M::Store(*words_.heartbeat, M::Load(*words_.heartbeat) + 1); }
 
   // -- grants
@@ -122,6 +124,9 @@ class Authority {
   // Ends quarantine or recovery of a slot nobody claims: grantable again, and after damage FREE
   // with a generation far above everything seen; wake. Nothing happens to a slot that is held.
   void Repair(SlotIndex slot);
+
+  // No slot is granted directly any more, to nobody, for the life of this object.
+  void Withdraw();
 
   // -- operator locks
   // True: LOCKED now. False: busy; Scan reports kDrainDone when it is done.
@@ -165,6 +170,18 @@ class Authority {
   void CountGrantsUpTo(const SlotShadow& s, Generation gen) {
     if (gen > s.gen_max) seen_by_grants_ += std::min(gen - s.gen_max, Generation{1} << 26);
   }
+  // The daemon is the only writer.
+  void StorePolicy(Epoch epoch, shm::Gate gate, shm::ReleaseWord release_word) {
+    M::Store(*words_.policy, shm::MakePolicy(epoch, gate, release_word));
+  }
+  shm::ReleaseWord release_word() const { return shm::ReleaseWordOf(M::Load(*words_.policy)); }
+  // In shared memory too, where the next worker finds it: words do not tell.
+  void SetBase(SlotIndex slot, Epoch base) {
+    if (words_.base_epochs != nullptr && shadow_[slot].base_epoch != base) {
+      M::Store(words_.base_epochs[slot], base);
+    }
+    shadow_[slot].base_epoch = base;
+  }
   void StoreGrantBit(SlotIndex slot, bool value);
   void PublishGrantBit(SlotIndex slot);  // as the shadow wants it
   void WakeAfterDaemonFree();            // I5
@@ -189,6 +206,8 @@ class Authority {
   PoolWords<M> words_;
   uint32_t capacity_;
   uint32_t cursor_ = 0;
+  Epoch epoch_;     // as shared memory had it at first; private, so that it cannot be lost
+  SlotBits grantable_;           // the grant bits, as we stored them
   uint32_t round_;               // private: a hostile count or round cannot prolong Kick
   uint64_t seen_by_grants_ = 0;  // clients' grants noticed between scans, for the next report
   int ticks_with_free_ = 0;      // scans in a row that saw a free slot beside waiters

@@ -18,6 +18,8 @@ template <class M>
 Authority<M>::Authority(const PoolWords<M>& words, uint32_t capacity)
     : words_(words),
       capacity_(capacity),
+      epoch_(shm::PolicyEpoch(M::Load(*words.policy))),
+      grantable_(words.max_capacity),
       round_(WaiterRound(M::Load(*words.wcnt))),
       shadow_(words.max_capacity) {}
 
@@ -29,7 +31,7 @@ void Authority<M>::Initialize(Generation first_gen, bool grantable, int64_t now_
     s.gen_max = first_gen;
     s.last_word = FreeWord(first_gen);
     s.first_seen_ns = now_ns;
-    s.base_epoch = epoch();
+    SetBase(i, epoch());
     s.grantable = grantable && i < capacity_;
     s.pristine = true;
     M::Store(words_.Slot(i), FreeWord(first_gen));
@@ -45,7 +47,7 @@ void Authority<M>::Adopt(int64_t now_ns) {
     SlotShadow& s = shadow_[i];
     s = SlotShadow{};
     s.first_seen_ns = now_ns;
-    s.base_epoch = 0;
+    if (words_.base_epochs != nullptr) s.base_epoch = M::Load(words_.base_epochs[i]);
     s.grantable = i < capacity_;
     s.last_word = word;
     if (IsWellFormed(word)) {
@@ -70,6 +72,7 @@ void Authority<M>::StoreGrantBit(SlotIndex slot, bool value) {
   const uint64_t old = M::Load(word);  // the daemon is the only writer
   const uint64_t next = value ? old | bit : old & ~bit;
   if (next != old) M::Store(word, next);
+  grantable_.Set(slot, value);
 }
 
 template <class M>
@@ -120,7 +123,7 @@ bool Authority<M>::TryGrantAt(SlotIndex slot, SessionIndex owner, int64_t now_ns
   s.pristine = false;
   s.daemon_held = owner == kOwnerDaemon;
   s.held_gen = gen;
-  s.base_epoch = epoch();
+  SetBase(slot, epoch());
   s.first_seen_ns = now_ns;
   s.last_word = BusyWord(owner, gen);
   grant = {slot, gen};
@@ -131,10 +134,13 @@ template <class M>
 std::optional<SlotGrant> Authority<M>::Grant(SessionIndex owner, int64_t now_ns) {
   if (const auto hinted = GrantHinted(owner, now_ns)) return hinted;
   SlotGrant grant;
-  for (uint32_t k = 0; k < capacity_; ++k) {
-    if (cursor_ >= capacity_) cursor_ = 0;
-    const SlotIndex slot = cursor_++;
-    if (TryGrantAt(slot, owner, now_ns, grant)) return grant;
+  const SlotIndex first = cursor_ < capacity_ ? cursor_ : 0;
+  for (const auto& [begin, end] : {std::pair(first, capacity_), std::pair(SlotIndex{0}, first)}) {
+    for (SlotIndex slot = grantable_.FindFrom(begin); slot < end;
+         slot = grantable_.FindFrom(slot + 1)) {
+      cursor_ = slot + 1;
+      if (TryGrantAt(slot, owner, now_ns, grant)) return grant;
+    }
   }
   return std::nullopt;
 }
@@ -204,7 +210,7 @@ bool Authority<M>::Restore(SlotIndex slot, SessionIndex owner, FencingToken toke
   // A slot that nobody was granted since Initialize takes the lease's numbering as its own.
   s.gen_max = s.pristine ? gen : std::max(s.gen_max, gen);
   s.pristine = false;
-  s.base_epoch = EpochOf(token);
+  SetBase(slot, EpochOf(token));
   s.daemon_held = owner == kOwnerDaemon;
   s.held_gen = gen;
   s.quarantined = false;
@@ -222,12 +228,20 @@ void Authority<M>::Repair(SlotIndex slot) {
     const Generation gen = std::min(s.gen_max + kRepairGenerationStep, kGrantableGenerationMax);
     if (!M::CompareExchange(words_.Slot(slot), seen, FreeWord(gen))) return;  // next time
     s.gen_max = gen;
-    s.base_epoch = epoch();  // nobody holds it: no older token is valid, whatever its number
+    SetBase(slot, epoch());  // nobody holds it: no older token is valid, whatever its number
     s.quarantined = false;
     s.last_word = FreeWord(gen);
   }
   s.grantable = slot < capacity_;
   OfferSlot(slot);
+}
+
+template <class M>
+void Authority<M>::Withdraw() {
+  for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
+    shadow_[i].grantable = false;
+    StoreGrantBit(i, false);
+  }
 }
 
 template <class M>
@@ -261,7 +275,7 @@ template <class M>
 void Authority<M>::SetGate(shm::Gate next) {
   const shm::Gate old = gate();
   if (next == old) return;
-  M::Store(*words_.policy, shm::MakePolicy(next, shm::ReleaseWordOf(M::Load(*words_.policy))));
+  StorePolicy(epoch(), next, release_word());
   if (next == shm::Gate::kClosed) {
     M::FetchAdd(*words_.wseq, 1);
     M::FutexWake(*words_.wseq, shm::kWakeAll);

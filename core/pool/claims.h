@@ -7,8 +7,8 @@
 // Two tables and a record a thread:
 //   acquired[i]   token of this process's last grant of slot i, written after the won CAS
 //   released[i]   token of its last release of slot i, written before the release CAS
-//   ThreadRecord  the (slot, generation) a thread is about to take or to give back, written before
-//                 that, cleared after it
+//   ThreadRecord  the (slot, generation) a thread took or gave back last, or is about to, written
+//                 before that
 //   revoked[i]    newest token of slot i that the daemon said it took back from this process
 // A slot is held iff acquired[i] > revoked[i] and released[i] != acquired[i].
 //
@@ -22,8 +22,8 @@
 //
 // Why plain (release) stores are enough: the audit's question exists only after the daemon has read
 // BUSY|me|g, which reads-from the CAS; the thread record is written before that CAS, so it
-// happens-before the question. A reader that finds the record cleared again finds acquired[i],
-// which was written before the clearing store (release), too. And a slot whose release CAS is done
+// happens-before the question. A reader that finds another entry in the record finds acquired[i],
+// which was written before that entry (release), too. And a slot whose release CAS is done
 // is no longer BUSY|me|g, so the daemon's CAS of the word it saw fails whatever the answer was.
 //
 // Why revoked[]: a thread may stand still between its CAS and its note while the daemon takes that
@@ -49,11 +49,17 @@ namespace leaseplane {
 // One thread's place in one pool. Owned by Claims, lent to a thread until it ends.
 template <class M>
 struct alignas(kCacheLineBytes) ThreadRecord {
-  typename M::U64 pending{0};  // 0, or slot + 1 << 36 | generation
+  typename M::U64 pending{0};  // 0, or slot + 1 << 36 | generation: the last one touched
   typename M::U32 lent{0};     // 1 while a thread owns it
   uint32_t cursor = 0;         // private to the owner: where its next full scan starts
   ThreadRecord* next = nullptr;
   Magazine<M> magazine;  // private to the owner
+
+  // Before the CAS that gives back: see Claims. Seldom a store: mostly it is the slot taken last.
+  void Touch(SlotIndex slot, Generation gen) {
+    const uint64_t touched = Pending(slot, gen);
+    if (M::LoadHint(pending) != touched) M::StoreRelease(pending, touched);
+  }
 
   // The owner works in the segment of `words` from here on, for session `owner`. `words` stay
   // valid until the next Bind or Claims::Return.
@@ -74,8 +80,8 @@ class Claims {
  public:
   explicit Claims(uint32_t max_capacity)
       : max_capacity_(max_capacity),
-        stride_(max_capacity <= shm::kPaddedCapacityMax ? 2 : 1),
-        entries_(new Entry[uint64_t{max_capacity} * stride_]) {}
+        shift_(max_capacity <= shm::kPaddedCapacityMax ? 1 : 0),
+        entries_(new Entry[uint64_t{max_capacity} << shift_]) {}
   ~Claims() {
     for (ThreadRecord<M>* r = First(); r != nullptr;) {
       ThreadRecord<M>* next = r->next;
@@ -129,27 +135,32 @@ class Claims {
   }
 
   // The audit. `asked` != 0: returns it if this process holds or is just taking that generation,
-  // else 0. `asked` == 0: the generation held, if any. Records are read before the tables.
+  // else 0. `asked` == 0: the generation held, if any. Records are read before the tables, for what
+  // is being taken, and after them, for what is being given back.
   Generation Audit(SlotIndex slot, Generation asked) const {
-    for (ThreadRecord<M>* r = First(); r != nullptr; r = r->next) {
-      const uint64_t pending = M::Load(r->pending);
-      if (asked != 0 && pending == ThreadRecord<M>::Pending(slot, asked)) return asked;
-    }
+    if (asked != 0 && IsTouched(slot, asked)) return asked;
     const Generation held = GenerationOf(HeldToken(slot));
     if (asked == 0 || held == asked) return held;
+    // A release enters its record first and the tables then; what was noted meanwhile is seen here,
+    // unless its CAS is done.
+    if (IsTouched(slot, asked)) return asked;
     const uint64_t revoked = M::Load(At(slot).revoked);
     return revoked != 0 && M::Load(At(slot).acquired) <= revoked ? asked : 0;
   }
 
-  // Returns when every acquisition that was under way at the call has been noted or undone. For
-  // re-declaration, after attach_gen was bumped: acquisitions that begin later undo themselves.
-  // `yield` is called while one is under way, which is never for longer than its thread is off the
-  // processor.
+  // Returns when every acquisition that was won at the call has been noted or undone. For
+  // re-declaration, after attach_gen was bumped: acquisitions won later undo themselves. `p` and
+  // `owner` are of the segment that was lost. `yield` is called while one is under way, which is
+  // for no longer than its thread is off the processor, and returns false to wait no longer (a late
+  // note, see above, looks like one for ever).
   template <class Yield>
-  void AwaitPending(Yield&& yield) const {
+  void AwaitPending(const PoolWords<M>& p, SessionIndex owner, Yield&& yield) const {
     for (ThreadRecord<M>* r = First(); r != nullptr; r = r->next) {
       const uint64_t pending = M::Load(r->pending);
-      while (pending != 0 && M::Load(r->pending) == pending) yield();
+      while (pending != 0 && M::Load(r->pending) == pending &&
+             IsWonButNotNoted(p, owner, pending)) {
+        if (!yield()) return;
+      }
     }
   }
 
@@ -162,7 +173,23 @@ class Claims {
     typename M::U64 revoked{0};
   };
 
-  Entry& At(SlotIndex slot) const { return entries_[uint64_t{slot} * stride_]; }
+  Entry& At(SlotIndex slot) const { return entries_[uint64_t{slot} << shift_]; }
+
+  bool IsTouched(SlotIndex slot, Generation gen) const {
+    const uint64_t touched = ThreadRecord<M>::Pending(slot, gen);
+    for (ThreadRecord<M>* r = First(); r != nullptr; r = r->next) {
+      if (M::Load(r->pending) == touched) return true;
+    }
+    return false;
+  }
+
+  bool IsWonButNotNoted(const PoolWords<M>& p, SessionIndex owner, uint64_t pending) const {
+    const auto slot = static_cast<SlotIndex>((pending >> kGenerationBits) - 1);
+    const Generation gen = pending & kGenerationMax;
+    if (slot >= max_capacity_) return false;
+    if (M::Load(p.Slot(slot)) != BusyWord(owner, gen)) return false;
+    return GenerationOf(static_cast<FencingToken>(M::Load(At(slot).acquired))) != gen;
+  }
 
   ThreadRecord<M>* First() const {
     return reinterpret_cast<ThreadRecord<M>*>(static_cast<uintptr_t>(M::Load(head_)));
@@ -170,7 +197,7 @@ class Claims {
 
   const uint32_t max_capacity_;
   // Small pools: an entry a line, as in DATA, so that two threads with a slot each do not meet.
-  const uint32_t stride_;
+  const uint32_t shift_;
   std::unique_ptr<Entry[]> entries_;
   typename M::U64 head_{0};  // push-only list of records
 };

@@ -5,7 +5,8 @@
 // hostile hint costs time and nothing else; a hint that got lost is found again by the daemon's
 // scan (Authority::Scan).
 //
-//   magazine   a thread's own stack of (slot, exact FREE word seen), process-private. Its top is the
+//   magazine   a thread's own stack of (slot, exact FREE word seen), process-private. Its top is
+//   the
 //              hot entry: take and give back the same slot, and no shared line is touched but the
 //              slot's own.
 //   record     in DATA, one a thread: the slots of its magazine, for thieves. It is written when an
@@ -13,8 +14,8 @@
 //              at the slot's word anyway. Nobody but the owner writes it, the owner never reads it.
 //   bitmap     in DATA, one bit a slot and 64-ary levels above: slots in no magazine.
 //
-// The order of a search: hot entry, magazine, half a leaf of the bitmap (one fetch_and), the records
-// of others. Each step is bounded whatever DATA holds.
+// The order of a search: hot entry, magazine, half a leaf of the bitmap (one fetch_and), the
+// records of others. Each step is bounded whatever DATA holds.
 //
 // Why the cached word must be a FREE word: a word that was BUSY when it was noted could be the
 // expected value of a CAS that takes a slot from its living holder.

@@ -2,9 +2,9 @@
 //
 // Magazine: one thread's own stack of slots it will probably find free (see finder.h).
 //
-// Ownership: part of a ThreadRecord; one thread uses it. Errors: none; what does not fit goes to the
-// bitmap. Cost: Pop and Push are a few private accesses; every other one at most, Push writes the
-// thread's own line in DATA, where thieves find the slot.
+// Ownership: part of a ThreadRecord; one thread uses it. Errors: none; what does not fit goes to
+// the bitmap. Cost: Pop and Push are a few private accesses; every other one at most, Push writes
+// the thread's own line in DATA, where thieves find the slot.
 #pragma once
 
 #include <algorithm>
@@ -24,25 +24,26 @@ class Magazine {
   struct Entry {
     SlotWord word = 0;  // a FREE word; 0 in the hot entry: there is none
     SlotIndex slot = 0;
-    uint32_t named = 0;  // what this place says in DATA: slot + 1, 0 nothing
+    uint32_t named = 0;  // what this place says in DATA: 0, or slot + 1 of the last entry here
   };
 
-  // The hot entry, taken out. word == 0: empty, see Refill.
-  Entry PopHot() noexcept {
-    const Entry entry = places_[0];
+  // The hot entry, taken out: a FREE word and its slot. 0: empty, see Refill. (Field by field: a
+  // load of the whole entry would wait for the stores of its parts.)
+  SlotWord PopHot(SlotIndex& slot) noexcept {
+    const SlotWord word = places_[0].word;
+    slot = places_[0].slot;
     places_[0].word = 0;
-    return entry;
+    return word;
   }
 
   // REQUIRES a word that IsGrantable, the newest one known of `slot`.
   void Push(const PoolWords<M>& p, SlotIndex slot, SlotWord word) noexcept {
-    if (places_[0].word == 0 && limit_ != 0) [[likely]] {
+    // Most often it is the slot that was taken last, and DATA says so already.
+    if (places_[0].word == 0 && places_[0].named == slot + 1) [[likely]] {
       places_[0].word = word;
-      places_[0].slot = slot;
-      if (places_[0].named != slot + 1) Name(p, 0);
       return;
     }
-    PushBehind(p, slot, word);
+    PushOther(p, slot, word);
   }
 
   // Makes an entry hot: from behind, else from the bitmap. False: neither has one.
@@ -87,7 +88,13 @@ class Magazine {
     M::StoreHint(p.finder.records[record_].entries[place], places_[place].named);
   }
 
-  void PushBehind(const PoolWords<M>& p, SlotIndex slot, SlotWord word) noexcept {
+  [[gnu::noinline]] void PushOther(const PoolWords<M>& p, SlotIndex slot, SlotWord word) noexcept {
+    if (places_[0].word == 0 && limit_ != 0) {
+      places_[0].word = word;
+      places_[0].slot = slot;
+      Name(p, 0);
+      return;
+    }
     if (count_ + 1 >= limit_) {
       UpdateLimit(p);
       // Half of it at a time, so that a thread that only gives back does not come here each time.

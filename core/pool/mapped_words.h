@@ -22,18 +22,16 @@ inline PoolWords<RealMemory> WordsOf(const shm::PoolBase& base, std::byte* sess)
   };
   PoolWords<RealMemory> words;
   words.slots = u64(base.data, shm::kSlotsOffset);
-  words.slot_stride = base.geometry.slot_stride_bytes / sizeof(uint64_t);
+  words.slot_shift = base.geometry.slot_stride_bytes == kCacheLineBytes ? 3 : 0;
   words.max_capacity = base.geometry.max_capacity;
   words.wseq = u32(base.data, shm::kWseqOffset);
   words.dseq = u32(base.data, shm::kDseqOffset);
   words.wcnt = u64(base.data, shm::kWcntOffset);
-  words.epoch = u64(base.ctl, offsetof(shm::CtlHeader, epoch));
   words.policy = u64(base.ctl, offsetof(shm::CtlHeader, policy));
   words.heartbeat = u64(base.ctl, offsetof(shm::CtlHeader, heartbeat));
   words.grant_bits = u64(base.ctl, shm::kPageBytes);
   words.sessions = u64(sess, shm::kPageBytes);
-  words.finder.records =
-      shm::At<FinderRecord<RealMemory>>(base.data, base.geometry.records_offset);
+  words.finder.records = shm::At<FinderRecord<RealMemory>>(base.data, base.geometry.records_offset);
   words.finder.record_count = base.geometry.record_count;
   words.finder.summary = u64(base.data, shm::kRecordSummaryOffset);
   words.finder.summary_root = u64(base.data, shm::kSummaryRootOffset);

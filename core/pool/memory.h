@@ -5,9 +5,9 @@
 // product uses RealMemory.
 //
 // A policy provides U32 and U64 (the shared words), sequentially consistent Load, Store,
-// CompareExchange, FetchAdd, FetchOr, FetchAnd and Exchange, the futex calls, LoadHint and StoreHint
-// (of a value that is only a guess, which a later CompareExchange of the slot word judges) and
-// StoreRelease.
+// CompareExchange, FetchAdd, FetchOr, FetchAnd and Exchange, the futex calls, LoadHint and
+// StoreHint (of a value that is only a guess, which a later CompareExchange of the slot word
+// judges) and StoreRelease.
 //
 // All but the last three are seq_cst, because the protocol has store-then-load pairs on two words
 // (slot and session, slot and waiter count, gate and slot). Operations carry the order; there are
@@ -18,6 +18,9 @@
 #include <cstdint>
 
 #include "core/shm/futex.h"
+
+// For the few functions that make up the fast path: a call of them costs as much as they do.
+#define LEASEPLANE_HOT [[gnu::always_inline]] inline
 
 namespace leaseplane {
 

@@ -48,20 +48,21 @@ struct PoolWords {
 
   // DATA: clients and daemon write.
   U64* slots = nullptr;
-  uint32_t slot_stride = 1;  // in words: 1 or 8
+  uint32_t slot_shift = 0;  // log2 of the words from one slot to the next: 0 or 3
   uint32_t max_capacity = 0;
   U32* wseq = nullptr;
   U32* dseq = nullptr;
   U64* wcnt = nullptr;
   // CTL and SESS: the daemon writes, clients have a read-only mapping.
-  U64* epoch = nullptr;
-  U64* policy = nullptr;  // shm::Gate and shm::ReleaseWord
+  U64* policy = nullptr;  // epoch, shm::Gate and shm::ReleaseWord
   U64* heartbeat = nullptr;
   U64* grant_bits = nullptr;
   U64* sessions = nullptr;
   FinderWords<M> finder;
+  // META, the daemon's alone; clients have none: SlotShadow::base_epoch over a worker's death.
+  U32* base_epochs = nullptr;
 
-  U64& Slot(SlotIndex i) const { return slots[uint64_t{i} * slot_stride]; }
+  U64& Slot(SlotIndex i) const { return slots[uint64_t{i} << slot_shift]; }
   bool IsGranted(SlotIndex i) const { return (M::Load(grant_bits[i / 64]) >> (i % 64) & 1) != 0; }
   shm::Gate gate() const { return shm::GateOf(M::Load(*policy)); }
   bool GateClosed() const { return gate() == shm::Gate::kClosed; }
@@ -100,14 +101,23 @@ void WakePart(const PoolWords<M>& p) noexcept {
 // The gate alone decides about the daemon; `gate_void` (the daemon's heart stands still) adds the
 // wake of a local waiter and takes nothing away.
 template <class M>
-void WakeAfterFree(const PoolWords<M>& p, bool wrote_locked, bool gate_void) noexcept {
-  const shm::Gate gate = p.gate();
+[[gnu::noinline]] void WakeWhoeverWaits(const PoolWords<M>& p, shm::Gate gate, bool wrote_locked,
+                                        bool gate_void) noexcept {
   if (wrote_locked || gate != shm::Gate::kOpen) {
     M::FetchAdd(*p.dseq, 1);
     M::FutexWake(*p.dseq, 1);
   }
   if (wrote_locked) return;
   if (gate != shm::Gate::kClosed || gate_void) WakePart(p);
+}
+
+template <class M>
+LEASEPLANE_HOT void WakeAfterFree(const PoolWords<M>& p, bool wrote_locked,
+                                  bool gate_void) noexcept {
+  const shm::Gate gate = p.gate();
+  const bool nobody = gate == shm::Gate::kOpen && WaiterCount(M::Load(*p.wcnt)) == 0;
+  if (!nobody || wrote_locked) [[unlikely]]
+    WakeWhoeverWaits(p, gate, wrote_locked, gate_void);
 }
 
 }  // namespace leaseplane

@@ -5,12 +5,12 @@
 // Ownership: free functions over borrowed state (see Attachment). Threads: any number, each with a
 // ThreadRecord of its own, bound to the attachment. Errors: small enums. Cost: no allocation, no
 // system call, no clock; TryAcquire is wait-free: one CAS if the thread's last slot is free, else a
-// bounded search of the hints (finder.h); Release is wait-free: one CAS and, only if somebody waits,
-// one wake.
-// Not promised: TryAcquire's kNone means that no hint led to a free slot. A slot whose hint is with a
-// thread that stands still inside a call, or was lost with one, is missed until the daemon's third
-// scan from then on (150 ms). TryAcquireExhaustive looks at every word: its kNone means that each
-// slot was taken or withheld at some instant of the call, not at one instant for all of them.
+// bounded search of the hints (finder.h); Release is wait-free: one CAS and, only if somebody
+// waits, one wake. Not promised: TryAcquire's kNone means that no hint led to a free slot. A slot
+// whose hint is with a thread that stands still inside a call, or was lost with one, is missed
+// until the daemon's third scan from then on (150 ms). TryAcquireExhaustive looks at every word:
+// its kNone means that each slot was taken or withheld at some instant of the call, not at one
+// instant for all of them.
 //
 // What a SIGKILL between two neighbouring steps leaves behind:
 //   TryAcquire, before the CAS          nothing
@@ -40,7 +40,21 @@ struct Attachment {
   PoolWords<M> words;
   SessionIndex owner = 0;
   uint64_t session_word = 0;  // what SESS must read while the session lives
-  uint64_t attach_gen = 0;    // as ProcessFlags had it when this was made; a multiple of kAttachStep
+  uint64_t attach_gen = 0;    // ProcessFlags's when this was made, a multiple of kAttachStep
+  // Derived, for the fast path.
+  const typename M::U64* session = nullptr;  // the word of SESS
+  uint64_t take = 0;                         // FREE|g + take == BUSY|owner|g+1
+  SlotWord busy = 0;                         // BUSY|owner|0
+
+  Attachment() = default;
+  Attachment(const PoolWords<M>& w, SessionIndex o, uint64_t word, uint64_t gen)
+      : words(w),
+        owner(o),
+        session_word(word),
+        attach_gen(gen),
+        session(&w.sessions[o]),
+        take(BusyWord(o, 1) - FreeWord(0)),
+        busy(BusyWord(o, 0)) {}
 };
 
 // Flags of the process, written by its library thread, read by everybody after each CAS. One word,
@@ -93,14 +107,15 @@ bool IsCurrent(const Attachment<M>& a, const ProcessFlags<M>& flags) noexcept {
 
 template <class M>
 bool SessionLives(const Attachment<M>& a) noexcept {
-  return M::Load(a.words.sessions[a.owner]) == a.session_word;
+  return M::Load(*a.session) == a.session_word;
 }
 
 // Gives back a grant nobody was told of. The slot may have looked BUSY to a waiter that then went
-// to sleep, so this wakes like a release; and to a thread that dropped its hint, so it is published.
+// to sleep, so this wakes like a release; and to a thread that dropped its hint, so it is
+// published.
 template <class M>
-void UndoTake(const Attachment<M>& a, const ProcessFlags<M>& flags, SlotIndex slot,
-              Generation gen) noexcept {
+[[gnu::noinline]] void UndoTake(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                                SlotIndex slot, Generation gen) noexcept {
   if (!M::CompareExchange(a.words.Slot(slot), BusyWord(a.owner, gen), FreeWord(gen))) return;
   PublishSlot(a.words, slot);
   WakeAfterFree(a.words, /*wrote_locked=*/false, flags.Has(ProcessFlags<M>::kGateVoid));
@@ -110,34 +125,39 @@ void UndoTake(const Attachment<M>& a, const ProcessFlags<M>& flags, SlotIndex sl
 // client cannot write, and each daemon store to it comes before the daemon's look at the slot, so
 // one of the two sees the other. The order of the checks does not matter.
 template <class M>
-TryResult CheckTaken(const Attachment<M>& a, const ProcessFlags<M>& flags, SlotIndex slot,
-                     bool gate_void) noexcept {
-  if (!SessionLives(a)) [[unlikely]] return TryResult::kGone;
-  if (!IsCurrent(a, flags)) [[unlikely]] return TryResult::kMoved;
-  if (!a.words.IsGranted(slot)) [[unlikely]] return TryResult::kNone;
-  if (!gate_void && a.words.GateClosed()) [[unlikely]] return TryResult::kGateClosed;
+LEASEPLANE_HOT TryResult CheckTaken(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                                    SlotIndex slot, uint64_t policy, bool gate_void) noexcept {
+  if (!SessionLives(a)) [[unlikely]]
+    return TryResult::kGone;
+  if (!IsCurrent(a, flags)) [[unlikely]]
+    return TryResult::kMoved;
+  if (!a.words.IsGranted(slot)) [[unlikely]]
+    return TryResult::kNone;
+  if (!gate_void && shm::GateOf(policy) == shm::Gate::kClosed) [[unlikely]] {
+    return TryResult::kGateClosed;
+  }
   return TryResult::kOk;
 }
 
 // Takes slot `slot`, last seen as `seen` (grantable). kNone: not this one.
 template <class M>
-TryResult TakeSlot(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
-                   ThreadRecord<M>& record, SlotIndex slot, SlotWord seen, bool gate_void,
-                   LocalGrant& out) noexcept {
+LEASEPLANE_HOT TryResult TakeSlot(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                                  Claims<M>& claims, ThreadRecord<M>& record, SlotIndex slot,
+                                  SlotWord seen, bool gate_void, LocalGrant& out) noexcept {
   const Generation gen = GenerationOfWord(seen) + 1;
   M::StoreRelease(record.pending, ThreadRecord<M>::Pending(slot, gen));
   TryResult result = TryResult::kNone;
-  if (M::CompareExchange(a.words.Slot(slot), seen, BusyWord(a.owner, gen))) [[likely]] {
-    const auto epoch = static_cast<Epoch>(M::Load(*a.words.epoch));
-    result = CheckTaken(a, flags, slot, gate_void);
+  if (M::CompareExchange(a.words.Slot(slot), seen, seen + a.take)) [[likely]] {
+    const uint64_t policy = M::Load(*a.words.policy);
+    result = CheckTaken(a, flags, slot, policy, gate_void);
     if (result == TryResult::kOk) [[likely]] {
-      out = {slot, MakeToken(epoch, gen)};
+      out.slot = slot;
+      out.token = MakeToken(shm::PolicyEpoch(policy), gen);
       claims.NoteAcquired(slot, out.token);
     } else {
       UndoTake(a, flags, slot, gen);
     }
   }
-  M::StoreRelease(record.pending, 0);
   return result;
 }
 
@@ -160,9 +180,9 @@ template <class M>
                                    Claims<M>& claims, ThreadRecord<M>& record, bool gate_void,
                                    LocalGrant& out) noexcept {
   for (int tries = 0; tries < kSearchTriesMax && record.magazine.Refill(a.words); ++tries) {
-    const auto hot = record.magazine.PopHot();
-    const TryResult result =
-        TakeSlot(a, flags, claims, record, hot.slot, hot.word, gate_void, out);
+    SlotIndex slot = 0;
+    const SlotWord word = record.magazine.PopHot(slot);
+    const TryResult result = TakeSlot(a, flags, claims, record, slot, word, gate_void, out);
     if (result != TryResult::kNone) return result;
   }
   TryResult result = TryResult::kNone;
@@ -176,21 +196,26 @@ template <class M>
 
 // A slot that the hints lead to.
 template <class M>
-TryResult TryHinted(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
-                    ThreadRecord<M>& record, bool gate_void, LocalGrant& out) noexcept {
-  const auto hot = record.magazine.PopHot();
-  if (hot.word != 0) [[likely]] {
-    const TryResult result =
-        TakeSlot(a, flags, claims, record, hot.slot, hot.word, gate_void, out);
-    if (result != TryResult::kNone) [[likely]] return result;
+LEASEPLANE_HOT TryResult TryHinted(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                                   Claims<M>& claims, ThreadRecord<M>& record, bool gate_void,
+                                   LocalGrant& out) noexcept {
+  SlotIndex slot = 0;
+  if (const SlotWord word = record.magazine.PopHot(slot); word != 0) [[likely]] {
+    const TryResult result = TakeSlot(a, flags, claims, record, slot, word, gate_void, out);
+    if (result != TryResult::kNone) [[likely]]
+      return result;
   }
-  return Search(a, flags, claims, record, gate_void, out);
+  LocalGrant found;  // not `out`: what a call may write lives in memory, on the fast path too
+  const TryResult result = Search(a, flags, claims, record, gate_void, found);
+  out = found;
+  return result;
 }
 
 // The plain try: a closed gate is honoured unless the daemon's heart stands still.
 template <class M>
-TryResult TryAcquire(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
-                     ThreadRecord<M>& record, LocalGrant& out) noexcept {
+LEASEPLANE_HOT TryResult TryAcquire(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                                    Claims<M>& claims, ThreadRecord<M>& record,
+                                    LocalGrant& out) noexcept {
   if (a.words.GateClosed()) [[unlikely]] {
     if (!flags.Has(ProcessFlags<M>::kGateVoid)) return TryResult::kGateClosed;
     return TryHinted(a, flags, claims, record, /*gate_void=*/true, out);
@@ -222,17 +247,17 @@ TryResult TryAcquireExhaustive(const Attachment<M>& a, const ProcessFlags<M>& fl
 // `record`: of the calling thread, which finds the slot there next time; null for a thread that
 // takes no slots, as the library's.
 template <class M>
-ReleaseResult Release(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
-                      ThreadRecord<M>* record, SlotIndex slot, FencingToken token) noexcept {
+LEASEPLANE_HOT ReleaseResult Release(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                                     Claims<M>& claims, ThreadRecord<M>* record, SlotIndex slot,
+                                     FencingToken token) noexcept {
   const Generation gen = GenerationOf(token);
   const SlotWord after = a.words.AfterBusy(gen);
-  if (record != nullptr) M::StoreRelease(record->pending, ThreadRecord<M>::Pending(slot, gen));
+  if (record != nullptr) record->Touch(slot, gen);
   claims.NoteReleased(slot, token);
-  const bool won = M::CompareExchange(a.words.Slot(slot), BusyWord(a.owner, gen), after);
-  if (record != nullptr) M::StoreRelease(record->pending, 0);
-  if (!won) [[unlikely]] return ReleaseResult::kStale;
-  const bool wrote_locked = StateOf(after) == SlotState::kLocked;
-  if (!wrote_locked && IsGrantable(after)) [[likely]] {
+  if (!M::CompareExchange(a.words.Slot(slot), a.busy | gen, after)) [[unlikely]] {
+    return ReleaseResult::kStale;
+  }
+  if (IsGrantable(after)) [[likely]] {
     if (record != nullptr) {
       record->magazine.Push(a.words, slot, after);
     } else {
@@ -242,7 +267,8 @@ ReleaseResult Release(const Attachment<M>& a, const ProcessFlags<M>& flags, Clai
   // Dekker with re-declaration: it bumps attach_gen and then reads the word; this CASes the word
   // and then reads attach_gen. Either it found the slot released, or this sees the bump.
   const uint64_t now = M::Load(flags.word);
-  WakeAfterFree(a.words, wrote_locked, (now & ProcessFlags<M>::kGateVoid) != 0);
+  WakeAfterFree(a.words, StateOf(after) == SlotState::kLocked,
+                (now & ProcessFlags<M>::kGateVoid) != 0);
   const uint64_t now_gen = now & ~(ProcessFlags<M>::kAttachStep - 1);
   return now_gen == a.attach_gen ? ReleaseResult::kOk : ReleaseResult::kMoved;
 }

@@ -133,7 +133,7 @@ class Wait {
   enum class Next : uint8_t { kAgain, kGot, kGone, kMoved, kTimeout, kQueue, kQueueFull };
 
   Next Round(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
-    const uint32_t seq = M::Load(*a_.words.wseq);           // 1
+    const uint32_t seq = M::Load(*a_.words.wseq);                   // 1
     const bool gate_void = flags_.Has(ProcessFlags<M>::kGateVoid);  // once a round
     // A FIFO waiter sleeps in the queue, not on wseq, so it has no need to be counted.
     const bool sleeps_here = !fifo_ || gate_void || refused_;

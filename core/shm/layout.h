@@ -22,25 +22,31 @@ inline constexpr size_t kPageBytes = 4096;
 
 enum class SegmentKind : uint32_t { kData = 1, kCtl = 2, kMeta = 3, kSess = 4 };
 
-// Low half of CtlHeader::policy.
+// Part of CtlHeader::policy.
 enum class Gate : uint32_t {
   kOpen = 0,    // slots may be granted by direct CAS
   kNotify = 1,  // as open, but every release also bumps dseq: the daemon waits for a slot too
   kClosed = 2,  // only the daemon grants, in the order of its queue
 };
 
-// High half of CtlHeader::policy: what every path out of BUSY writes.
+// Part of CtlHeader::policy: what every path out of BUSY writes.
 enum class ReleaseWord : uint32_t { kFree = 0, kLocked = 1 };
 
-// CtlHeader::policy: both in one word, so that the fast path loads one.
-constexpr uint64_t MakePolicy(Gate gate, ReleaseWord release_word) {
-  return uint64_t{static_cast<uint32_t>(gate)} |
-         uint64_t{static_cast<uint32_t>(release_word)} << 32;
+// CtlHeader::policy: what the fast path has to know, in one word, so that it loads one.
+//
+//   63                 32 31           8 7     0
+//  +---------------------+--------------+-------+
+//  |        epoch        | release word |  gate |
+//  +---------------------+--------------+-------+
+constexpr uint64_t MakePolicy(Epoch epoch, Gate gate, ReleaseWord release_word) {
+  return uint64_t{epoch} << 32 | uint64_t{static_cast<uint32_t>(release_word)} << 8 |
+         uint64_t{static_cast<uint32_t>(gate)};
 }
-constexpr Gate GateOf(uint64_t policy) { return static_cast<Gate>(static_cast<uint32_t>(policy)); }
+constexpr Gate GateOf(uint64_t policy) { return static_cast<Gate>(policy & 0xff); }
 constexpr ReleaseWord ReleaseWordOf(uint64_t policy) {
-  return static_cast<ReleaseWord>(policy >> 32);
+  return static_cast<ReleaseWord>(policy >> 8 & 0xffffff);
 }
+constexpr Epoch PolicyEpoch(uint64_t policy) { return static_cast<Epoch>(policy >> 32); }
 
 // First bytes of CTL, META and SESS (DATA has no header: clients write there, so nothing in it is
 // believed). `magic` is stored last, with release order; zero means "not ready".
@@ -72,8 +78,8 @@ struct CtlHeader {
   uint32_t reserved0;          //  92
   uint64_t reserved1[4];       //  96
   // -- hot words, own cache line
-  uint64_t epoch;           // 128  low 17 bits; read after each won CAS
-  uint64_t policy;          // 136  Gate in the low half, ReleaseWord in the high half
+  uint64_t policy;          // 128  epoch, Gate and ReleaseWord; read after each won CAS
+  uint64_t reserved5;       // 136
   uint32_t active_records;  // 144  finder records in use, counted by the tick
   uint32_t reserved2;       // 148
   uint64_t reserved3[5];    // 152
@@ -86,8 +92,7 @@ static_assert(offsetof(CtlHeader, max_capacity) == 32);
 static_assert(offsetof(CtlHeader, slots_offset) == 48);
 static_assert(offsetof(CtlHeader, grant_bits_offset) == 80);
 static_assert(offsetof(CtlHeader, base_epoch) == 88);
-static_assert(offsetof(CtlHeader, epoch) == 128);
-static_assert(offsetof(CtlHeader, policy) == 136);
+static_assert(offsetof(CtlHeader, policy) == 128);
 static_assert(offsetof(CtlHeader, active_records) == 144);
 static_assert(offsetof(CtlHeader, heartbeat) == 192);
 
@@ -139,10 +144,10 @@ inline constexpr int kBitmapLevelsMax = 4;
 
 // One thread's record of the finder.
 struct FinderRecord {
-  uint64_t claim;                        //   0  session index of the process, 0: nobody's
-  uint64_t reserved0[7];                 //   8
-  uint32_t entries[kRecordEntryCount];   //  64  slot + 1, 0: nothing; written by its thread
-  uint64_t reserved1[8];                 // 192
+  uint64_t claim;                       //   0  session index of the process, 0: nobody's
+  uint64_t reserved0[7];                //   8
+  uint32_t entries[kRecordEntryCount];  //  64  slot + 1, 0: nothing; written by its thread
+  uint64_t reserved1[8];                // 192
 };
 static_assert(sizeof(FinderRecord) == 256);
 static_assert(offsetof(FinderRecord, entries) == 64);

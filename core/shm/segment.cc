@@ -35,6 +35,10 @@ SegmentHeader MakeHeader(SegmentKind kind, uint32_t header_bytes, uint64_t segme
   return header;
 }
 
+uint64_t BaseEpochsBytes(const Geometry& geometry) {
+  return RoundUpToPage(uint64_t{geometry.max_capacity} * sizeof(uint32_t));
+}
+
 }  // namespace
 
 absl::StatusOr<UniqueFd> CreateSegment(const std::string& name, uint64_t bytes) {
@@ -70,14 +74,19 @@ void FormatCtl(std::byte* ctl, const Geometry& geometry, uint64_t pool_uid, Epoc
   header.bitmap_offset = geometry.bitmap_offset;
   header.grant_bits_offset = kPageBytes;
   header.base_epoch = base_epoch;
-  header.epoch = base_epoch;
+  header.policy = MakePolicy(base_epoch, Gate::kOpen, ReleaseWord::kFree);
   std::memcpy(ctl, &header, sizeof(header));
 }
 
 uint64_t MetaBytes(const Geometry& geometry, std::span<const std::string> resources) {
   uint64_t bytes = sizeof(MetaHeader) + (uint64_t{geometry.max_capacity} + 1) * sizeof(uint32_t);
   for (const std::string& resource : resources) bytes += resource.size();
-  return RoundUpToPage(bytes);
+  return RoundUpToPage(bytes) + BaseEpochsBytes(geometry);
+}
+
+std::atomic<uint32_t>* BaseEpochsOf(std::byte* meta, uint64_t meta_bytes,
+                                    const Geometry& geometry) {
+  return At<std::atomic<uint32_t>>(meta, meta_bytes - BaseEpochsBytes(geometry));
 }
 
 void FormatMeta(std::byte* meta, const Geometry& geometry, uint64_t pool_uid,

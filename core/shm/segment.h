@@ -13,6 +13,7 @@
 // Not promised: the contents of DATA; clients write there.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -58,6 +59,8 @@ void FormatSess(std::byte* sess, uint64_t instance_uid);
 void Publish(std::byte* segment);
 bool IsPublished(const std::byte* segment);
 uint64_t MetaBytes(const Geometry& geometry, std::span<const std::string> resources);
+// The daemon's u32[max_capacity] at the end of META; see LAYOUT.md.
+std::atomic<uint32_t>* BaseEpochsOf(std::byte* meta, uint64_t meta_bytes, const Geometry& geometry);
 
 // -- both sides
 

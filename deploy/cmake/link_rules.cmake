@@ -40,7 +40,8 @@ endfunction()
 function(leaseplane_check_link_rules)
   set(free_of_grpc
       core_base core_shm core_pool core_attach
-      server_config server_obs server_ledger server_store server_engine server_keeper
+      server_config server_security server_obs
+      server_ledger server_store server_engine server_keeper
       server_attach server_plane local)
   foreach(name IN LISTS free_of_grpc)
     if(TARGET leaseplane::${name})

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "server/app/descriptor_limit.h"
+#include "server/app/log_level.h"
 #include "server/app/worker.h"
 #include "server/config/parse.h"
 #include "server/keeper/keeper.h"
@@ -20,17 +21,9 @@ namespace leaseplane::app {
 namespace {
 
 void SetUpLog(const config::LogOptions& options) {
-  constexpr std::pair<config::LogLevel, obs::Level> kLevels[] = {
-      {config::LogLevel::kDebug, obs::Level::kDebug},
-      {config::LogLevel::kInfo, obs::Level::kInfo},
-      {config::LogLevel::kWarning, obs::Level::kWarning},
-      {config::LogLevel::kError, obs::Level::kError}};
-  obs::Level level = obs::Level::kInfo;
-  for (const auto& [from, to] : kLevels) {
-    if (from == options.level) level = to;
-  }
-  obs::SetUpLogging(
-      level, options.format == config::LogFormat::kJson ? obs::Format::kJson : obs::Format::kText);
+  obs::SetUpLogging(LogLevelOf(options), options.format == config::LogFormat::kJson
+                                             ? obs::Format::kJson
+                                             : obs::Format::kText);
 }
 
 int Refuse(const absl::Status& status) {
@@ -70,7 +63,7 @@ absl::StatusOr<Claims> Claim(const config::DaemonOptions& options) {
   return Claims{*std::move(state_dir), *std::move(socket_lock), *std::move(listener)};
 }
 
-int Serve(const config::DaemonOptions& options) {
+int Serve(const config::DaemonOptions& options, const ReadConfiguration& read) {
   const uint64_t descriptors = RaiseDescriptorLimit();
   const uint32_t sessions_max = SessionsMax(descriptors);
   obs::Log(obs::Level::kInfo, "limits",
@@ -82,10 +75,10 @@ int Serve(const config::DaemonOptions& options) {
   keeper::KeeperOptions keeper_options;
   keeper_options.drain_timeout_ns = options.lifecycle.drain_timeout_ns;
   keeper_options.log = [](const std::string& event) { obs::Log(obs::Level::kInfo, event); };
-  const int exit_code = keeper::RunKeeper(*std::move(holdings), keeper_options,
-                                          [&](keeper::Holdings& held, keeper::Channel& channel) {
-                                            return RunWorker(options, sessions_max, held, channel);
-                                          });
+  const int exit_code = keeper::RunKeeper(
+      *std::move(holdings), keeper_options, [&](keeper::Holdings& held, keeper::Channel& channel) {
+        return RunWorker(options, read, sessions_max, held, channel);
+      });
   ::unlink(options.listen.attach_socket_path().c_str());
   ::unlink(options.listen.unix_socket_path.c_str());
   return exit_code;
@@ -103,7 +96,11 @@ int RunDaemon(int argc, char** argv) {
     return parsed.exit_code;
   }
   SetUpLog(parsed.options.log);
-  return Serve(parsed.options);
+  return Serve(parsed.options, [&](std::optional<std::string> file_text) {
+    config::ParseContext again = context;
+    again.file_text = std::move(file_text);
+    return config::ParseCommandLine(argc, argv, again);
+  });
 }
 
 }  // namespace leaseplane::app

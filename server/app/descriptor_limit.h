@@ -29,4 +29,11 @@ constexpr uint32_t SessionsMax(uint64_t descriptor_limit) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(descriptor_limit * 3 / 8, 8, kIndexes));
 }
 
+// What one user may have of them: `configured`, or if that is 0 all but a 64th, so that one user
+// cannot lock out the others.
+constexpr uint32_t SessionsPerUid(uint32_t configured, uint32_t sessions_max) {
+  if (configured != 0) return configured;
+  return sessions_max - std::max<uint32_t>(sessions_max / 64, 1);
+}
+
 }  // namespace leaseplane::app

@@ -34,6 +34,10 @@ const char* RejectionName(Rejection rejection) {
       return "not_allowed";
     case Rejection::kTooMany:
       return "too_many";
+    case Rejection::kProcessQuota:
+      return "process_quota";
+    case Rejection::kUidQuota:
+      return "uid_quota";
     case Rejection::kTimeout:
       return "timeout";
     case Rejection::kInternal:
@@ -44,7 +48,12 @@ const char* RejectionName(Rejection rejection) {
 
 AttachServer::AttachServer(AttachOptions options, keeper::Vault& vault, SessionTable& table,
                            SessionHandler& handler)
-    : options_(std::move(options)), vault_(vault), table_(table), handler_(handler) {
+    : options_(std::move(options)),
+      vault_(vault),
+      table_(table),
+      handler_(handler),
+      per_process_max_(options_.sessions_per_process_max),
+      per_uid_max_(options_.sessions_per_uid_max) {
   sessions_.resize(kOwnerCount);
   for (auto& session : sessions_) session = std::make_unique<Session>();
 }
@@ -66,7 +75,7 @@ void AttachServer::Stop() {
 
 bool AttachServer::Watch(int fd, uint64_t key) {
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLRDHUP;
+  event.events = kWatchedEvents;
   event.data.u64 = key;
   return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
@@ -106,7 +115,9 @@ void AttachServer::HandleEvent(uint64_t key) {
     case Source::kGreeting:
       return ReadGreeting(id);
     case Source::kConnection:
-      if (SessionAt(id).serial == serial) ReadConnection(id);
+      if (SessionAt(id).serial != serial) return;
+      ReadConnection(id);
+      if (IsRestartUntold(id)) TellOfRestart(id);
       return;
     case Source::kProcess:
       if (SessionAt(id).serial == serial) ProcessEnded(id);
@@ -191,6 +202,7 @@ void AttachServer::ReadConnection(SessionIndex index) {
     ReadResult result = ReadMessage(fd, message);
     if (result == ReadResult::kNothing) return;
     if (result == ReadResult::kHangUp) return MarkEnded(index);
+    table_.NoteHeard(index, obs::BootNowNs());
     Verdict verdict = Verdict::kRubbish;
     if (result == ReadResult::kMessage && message.kind == Kind::kOpenPool) {
       OpenPoolFor(index, message.open_pool);

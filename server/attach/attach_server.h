@@ -14,6 +14,8 @@
 // ended, and, for kTree, the connection hung up. Without a pidfd it is not given out again.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -27,6 +29,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "server/attach/connection.h"
+#include "server/attach/index_use.h"
 #include "server/attach/session_handler.h"
 #include "server/attach/session_table.h"
 #include "server/keeper/channel.h"
@@ -37,16 +40,28 @@ namespace leaseplane::attach {
 
 enum class Delivery {
   kMust,  // a peer that does not take it has ended
-  kMay,   // dropped when the peer is behind; for questions that are asked again
+  kMay,   // dropped when the peer is behind; for what is asked or said again
 };
 
 // Why a peer was turned away. Labels of a metric: few, fixed.
-enum class Rejection : uint8_t { kRubbish, kAbi, kNotAllowed, kTooMany, kTimeout, kInternal };
-inline constexpr int kRejectionCount = 6;
+enum class Rejection : uint8_t {
+  kRubbish,
+  kAbi,
+  kNotAllowed,
+  kTooMany,
+  kProcessQuota,
+  kUidQuota,
+  kTimeout,
+  kInternal,
+};
+inline constexpr int kRejectionCount = 8;
 const char* RejectionName(Rejection rejection);
 
 struct AttachOptions {
   uint32_t sessions_max = 1'024;
+  // Of these, indexes that one process and one user may take; 0: no limit. See IndexUse.
+  uint32_t sessions_per_process_max = 0;
+  uint32_t sessions_per_uid_max = 0;
   std::string instance_id;
   uint64_t segment_uid = 0;
   int64_t heartbeat_period_ns = 100'000'000;
@@ -64,8 +79,9 @@ class AttachServer {
   AttachServer& operator=(const AttachServer&) = delete;
 
   // Sets up, takes over the sessions of the worker before (moved out of `held`, by index), revokes
-  // those that cannot go on, and tells the others kWorkerRestarted. Before Start. The handler is
-  // not called before Start; what it has to hear comes first then.
+  // those that cannot go on, and tells the others kWorkerRestarted: a peer without room for it is
+  // told the latest as soon as it reads again, and goes on until then. Before Start. The handler
+  // is not called before Start; what it has to hear comes first then.
   absl::Status Adopt(std::vector<keeper::HeldSession>& held);
   void Start();
   void Stop();
@@ -74,11 +90,23 @@ class AttachServer {
   bool Send(SessionIndex session, const Message& message, Delivery delivery);
   // To every session that has opened the pool.
   void SendToPool(uint32_t pool_handle, const Message& message, Delivery delivery);
+  // To every session, dropped where the peer is behind.
   void Broadcast(const Message& message);
+  // Limits from now on; sessions that are there stay.
+  void SetSessionLimits(uint32_t per_process_max, uint32_t per_uid_max) {
+    per_process_max_.store(per_process_max, std::memory_order_relaxed);
+    per_uid_max_.store(per_uid_max, std::memory_order_relaxed);
+  }
   // Ends the session soon, on the server's thread. `why` is static text, for the log.
   void EndSession(SessionIndex session, const char* why);
 
   uint32_t session_count() const { return session_count_.load(std::memory_order_relaxed); }
+  // Indexes whose session has ended and whose process is not known to have.
+  uint32_t lingering_count() const {
+    const uint32_t in_use = indexes_in_use_.load(std::memory_order_relaxed);
+    const uint32_t attached = session_count();
+    return in_use > attached ? in_use - attached : 0;
+  }
   uint64_t rejected(Rejection r) const {
     return rejected_[static_cast<size_t>(r)].load(std::memory_order_relaxed);
   }
@@ -97,6 +125,7 @@ class AttachServer {
   struct Session {
     obs::Mutex mu;
     UniqueFd connection ABSL_GUARDED_BY(mu);
+    bool is_restart_untold ABSL_GUARDED_BY(mu) = false;  // waits for room in the peer's buffer
     // Attach thread only.
     UniqueFd pidfd;
     uint32_t serial = 0;  // 24 bits; tells events of an earlier user of the index apart
@@ -114,22 +143,35 @@ class AttachServer {
   void ReadGreeting(uint32_t id);
   void ReadConnection(SessionIndex index);
   void ProcessEnded(SessionIndex index);
+  static constexpr uint32_t kWatchedEvents = EPOLLIN | EPOLLRDHUP;
   bool Watch(int fd, uint64_t key);
   void Unwatch(int fd);
   void Reject(Rejection rejection);
 
+  struct SessionOwner {
+    uint32_t uid;
+    uint64_t process_key;
+  };
+
   // session_life.cc: sessions begin and end
   absl::Status AdoptOne(SessionIndex index, keeper::HeldSession held);
   bool WatchSession(SessionIndex index);
+  void TellOfRestart(SessionIndex index);
+  bool IsRestartUntold(SessionIndex index) {
+    obs::MutexLock lock(&SessionAt(index).mu);
+    return SessionAt(index).is_restart_untold;
+  }
   void BeginSession(UniqueFd connection, const Hello& hello);
   bool CheckHello(int connection, const Hello& hello, Peer& peer);
-  bool KeepSession(SessionIndex index, UniqueFd connection, const Hello& hello, uint32_t uid);
+  bool CheckQuota(int connection, uint32_t uid, uint64_t process_key);
+  bool KeepSession(SessionIndex index, UniqueFd connection, UniqueFd pidfd, const Hello& hello,
+                   const SessionOwner& owner);
   bool SendWelcome(SessionIndex index);
   void OpenPoolFor(SessionIndex index, const OpenPool& request);
   void MarkEnded(SessionIndex index);
   void FinishEnded();
   void Recycle(SessionIndex index);
-  void Refuse(int connection, uint32_t tag, Refusal reason, const char* text);
+  void Refuse(int connection, uint32_t tag, Refusal reason, const std::string& text);
   Session& SessionAt(SessionIndex index) { return *sessions_[index]; }
 
   const AttachOptions options_;
@@ -144,7 +186,8 @@ class AttachServer {
   uint32_t next_serial_ = 0;
   std::deque<SessionIndex> free_;        // least recently used first
   std::vector<SessionIndex> ended_now_;  // ended in this pass, not told to the handler yet
-  uint32_t indexes_in_use_ = 0;
+  IndexUse index_use_;
+  std::atomic<uint32_t> indexes_in_use_{0};  // changed by the attach thread
 
   obs::Mutex mu_;
   struct EndRequest {
@@ -155,6 +198,7 @@ class AttachServer {
   std::vector<EndRequest> to_end_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 
+  std::atomic<uint32_t> per_process_max_, per_uid_max_;
   std::atomic<uint32_t> session_count_{0};
   std::atomic<uint64_t> sessions_ended_{0};
   std::array<std::atomic<uint64_t>, kRejectionCount> rejected_{};

@@ -5,7 +5,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -20,6 +22,7 @@ namespace {
 // Newer than the headers we build with.
 constexpr int kSoPeerPidfd = 77;
 constexpr int kSoPeerGroups = 59;
+constexpr long kPidfsMagic = 0x50494446;
 
 // Start of a process after boot, in ns; 0 if it cannot be read.
 int64_t ProcessStartNs(pid_t pid) {
@@ -86,6 +89,20 @@ UniqueFd PeerPidfd(int connection) {
   socklen_t bytes = sizeof(fd);
   if (::getsockopt(connection, SOL_SOCKET, kSoPeerPidfd, &fd, &bytes) == 0) return UniqueFd(fd);
   return PidfdByNumber(connection);
+}
+
+uint64_t ProcessKey(int connection, int pidfd) {
+  // Since Linux 6.9 each process has its own inode, never used again; before, all shared one.
+  struct statfs filesystem {};
+  struct stat file {};
+  if (pidfd >= 0 && ::fstatfs(pidfd, &filesystem) == 0 && filesystem.f_type == kPidfsMagic &&
+      ::fstat(pidfd, &file) == 0) {
+    return uint64_t{file.st_ino} | uint64_t{1} << 63;
+  }
+  ucred credentials{};
+  socklen_t bytes = sizeof(credentials);
+  if (::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &credentials, &bytes) != 0) return 0;
+  return credentials.pid > 0 ? static_cast<uint64_t>(credentials.pid) : 0;
 }
 
 bool HasEnded(int pidfd) {

@@ -26,6 +26,10 @@ bool ReadPeer(int connection, Peer& out);
 // name the process (another pid namespace on an old kernel, or it has ended already).
 UniqueFd PeerPidfd(int connection);
 
+// Tells processes apart for as long as they live: the same for every connection of one process.
+// 0: the kernel does not tell (another pid namespace on an old kernel). `pidfd` may be -1.
+uint64_t ProcessKey(int connection, int pidfd);
+
 // True if the process behind `pidfd` has ended.
 bool HasEnded(int pidfd);
 

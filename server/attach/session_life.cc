@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "server/attach/attach_server.h"
 #include "server/obs/clock.h"
 #include "server/obs/log.h"
@@ -54,6 +55,8 @@ absl::Status AttachServer::AdoptOne(SessionIndex index, keeper::HeldSession held
   }
   Session& session = SessionAt(index);
   ++indexes_in_use_;
+  index_use_.Take(table_.UidOf(index), table_.record(index).process_key);
+  table_.NoteHeard(index, obs::BootNowNs());  // nobody listened in between
   session_count_.fetch_add(1);
   session.serial = ++next_serial_ & 0xffffff;
   session.pidfd = std::move(held.pidfd);
@@ -68,17 +71,14 @@ absl::Status AttachServer::AdoptOne(SessionIndex index, keeper::HeldSession held
     return absl::OkStatus();
   }
   if (!WatchSession(index)) return absl::ErrnoToStatus(errno, "cannot watch a session");
-  Message message{};
-  message.kind = Kind::kWorkerRestarted;
-  message.worker_restarted.starts = options_.worker_starts;
-  Send(index, message, Delivery::kMust);
+  TellOfRestart(index);
   return absl::OkStatus();
 }
 
 // The process of a tree is of no interest while the connection stands.
 bool AttachServer::WatchSession(SessionIndex index) {
   Session& session = SessionAt(index);
-  const bool is_tree = table_.record(index).liveness == static_cast<uint32_t>(Liveness::kTree);
+  const bool is_tree = table_.IsTree(index);
   if (session.pidfd && !is_tree &&
       !Watch(session.pidfd.get(), MakeKey(Source::kProcess, index, session.serial))) {
     return false;
@@ -110,12 +110,32 @@ bool AttachServer::CheckHello(int connection, const Hello& hello, Peer& peer) {
   return true;
 }
 
+bool AttachServer::CheckQuota(int connection, uint32_t uid, uint64_t process_key) {
+  const uint32_t per_process = per_process_max_.load(std::memory_order_relaxed);
+  if (per_process != 0 && process_key != 0 && index_use_.OfProcess(process_key) >= per_process) {
+    Reject(Rejection::kProcessQuota);
+    Refuse(connection, 0, Refusal::kTooManySessions,
+           absl::StrCat("a process gets ", per_process,
+                        " sessions until it ends; keep one, or raise max_sessions_per_process"));
+    return false;
+  }
+  const uint32_t per_uid = per_uid_max_.load(std::memory_order_relaxed);
+  if (per_uid != 0 && index_use_.OfUid(uid) >= per_uid) {
+    Reject(Rejection::kUidQuota);
+    Refuse(connection, 0, Refusal::kTooManySessions,
+           absl::StrCat("processes of user ", uid, " have all of their ", per_uid,
+                        " sessions; see max_sessions_per_uid"));
+    return false;
+  }
+  return true;
+}
+
 // Record, then keeper. False: neither has the session.
-bool AttachServer::KeepSession(SessionIndex index, UniqueFd connection, const Hello& hello,
-                               uint32_t uid) {
+bool AttachServer::KeepSession(SessionIndex index, UniqueFd connection, UniqueFd pidfd,
+                               const Hello& hello, const SessionOwner& owner) {
   Session& session = SessionAt(index);
-  UniqueFd pidfd = PeerPidfd(connection.get());
-  table_.Begin(index, uid, hello.liveness, obs::BootNowNs());
+  table_.Begin(index, owner.uid, hello.liveness, obs::BootNowNs());
+  table_.record(index).process_key = owner.process_key;
   std::memcpy(table_.record(index).client_name, hello.client_name, sizeof(hello.client_name));
   absl::Status kept = vault_.AddSession(index, connection.get(), pidfd.get());
   if (!kept.ok()) {
@@ -137,10 +157,14 @@ bool AttachServer::KeepSession(SessionIndex index, UniqueFd connection, const He
 void AttachServer::BeginSession(UniqueFd connection, const Hello& hello) {
   Peer peer;
   if (!CheckHello(connection.get(), hello, peer)) return;
+  UniqueFd pidfd = PeerPidfd(connection.get());
+  const SessionOwner owner = {peer.uid, ProcessKey(connection.get(), pidfd.get())};
+  if (!CheckQuota(connection.get(), owner.uid, owner.process_key)) return;
   const SessionIndex index = free_.front();
-  if (!KeepSession(index, std::move(connection), hello, peer.uid)) return;
+  if (!KeepSession(index, std::move(connection), std::move(pidfd), hello, owner)) return;
   free_.pop_front();
   ++indexes_in_use_;
+  index_use_.Take(owner.uid, owner.process_key);
   session_count_.fetch_add(1);
   table_.PublishWord(index);
   if (!WatchSession(index) || !SendWelcome(index)) return MarkEnded(index);
@@ -252,6 +276,7 @@ void AttachServer::Recycle(SessionIndex index) {
   table_.SetStage(index, SessionStage::kUnused);
   free_.push_back(index);
   --indexes_in_use_;
+  index_use_.GiveBack(table_.UidOf(index), table_.record(index).process_key);
 }
 
 }  // namespace leaseplane::attach

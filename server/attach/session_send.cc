@@ -2,6 +2,7 @@
 //
 // Messages to sessions, from any thread. Never waits: a peer whose buffer is full has not read for
 // hundreds of messages, and is ended unless the message may be lost.
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include <cstring>
@@ -15,12 +16,12 @@ constexpr int32_t kAuditsOpenMax = 64;
 
 }  // namespace
 
-void AttachServer::Refuse(int connection, uint32_t tag, Refusal reason, const char* text) {
+void AttachServer::Refuse(int connection, uint32_t tag, Refusal reason, const std::string& text) {
   Message message{};
   message.kind = Kind::kRefused;
   message.refused.tag = tag;
   message.refused.reason = static_cast<uint32_t>(reason);
-  std::strncpy(message.refused.text, text, sizeof(message.refused.text) - 1);
+  text.copy(message.refused.text, sizeof(message.refused.text) - 1);
   SendMessage(connection, message);
 }
 
@@ -42,6 +43,25 @@ bool AttachServer::Send(SessionIndex index, const Message& message, Delivery del
   return false;
 }
 
+// Never a reason to end a session: the next worker's notice says the same. A peer that does not
+// read (the root of a process tree may have died) keeps what it has read last, and is told when it
+// can take it.
+void AttachServer::TellOfRestart(SessionIndex index) {
+  Message message{};
+  message.kind = Kind::kWorkerRestarted;
+  message.worker_restarted.starts = options_.worker_starts;
+  Session& session = SessionAt(index);
+  obs::MutexLock lock(&session.mu);
+  if (!session.connection) return;
+  const bool is_full = SendMessage(session.connection.get(), message) == SendResult::kFull;
+  if (is_full == session.is_restart_untold) return;
+  session.is_restart_untold = is_full;
+  epoll_event event{};
+  event.events = kWatchedEvents | (is_full ? EPOLLOUT : 0u);
+  event.data.u64 = MakeKey(Source::kConnection, index, session.serial);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, session.connection.get(), &event);
+}
+
 void AttachServer::SendToPool(uint32_t pool_handle, const Message& message, Delivery delivery) {
   for (SessionIndex index = kOwnerSessionFirst; index < kOwnerCount; ++index) {
     if (table_.IsActive(index) && table_.HasOpened(index, pool_handle)) {
@@ -52,7 +72,7 @@ void AttachServer::SendToPool(uint32_t pool_handle, const Message& message, Deli
 
 void AttachServer::Broadcast(const Message& message) {
   for (SessionIndex index = kOwnerSessionFirst; index < kOwnerCount; ++index) {
-    if (table_.IsActive(index)) Send(index, message, Delivery::kMust);
+    if (table_.IsActive(index)) Send(index, message, Delivery::kMay);
   }
 }
 

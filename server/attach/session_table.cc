@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "core/attach/messages.h"
 #include "core/shm/mapping.h"
 
 namespace leaseplane::attach {
@@ -33,6 +34,15 @@ int64_t SessionTable::AttachedAtNs(SessionIndex index) const {
   return IsSession(index) ? record(index).attached_at_ns.load(std::memory_order_relaxed) : 0;
 }
 
+int64_t SessionTable::HeardAtNs(SessionIndex index) const {
+  return IsSession(index) ? record(index).heard_at_ns.load(std::memory_order_relaxed) : 0;
+}
+
+bool SessionTable::IsTree(SessionIndex index) const {
+  return IsSession(index) && record(index).liveness.load(std::memory_order_relaxed) ==
+                                 static_cast<uint32_t>(Liveness::kTree);
+}
+
 bool SessionTable::HasOpened(SessionIndex index, uint32_t pool_handle) const {
   if (!IsSession(index) || pool_handle >= keeper::kPoolHandleCount) return false;
   return (record(index).opened[pool_handle / 64].load(std::memory_order_relaxed) >>
@@ -44,8 +54,9 @@ void SessionTable::Begin(SessionIndex index, uint32_t uid, uint32_t liveness, in
   SessionRecord& r = record(index);
   r.stage.store(SessionStage::kAttaching);
   r.uid.store(uid, std::memory_order_relaxed);
-  r.liveness = liveness;
+  r.liveness.store(liveness, std::memory_order_relaxed);
   r.attached_at_ns.store(now_ns, std::memory_order_relaxed);
+  r.heard_at_ns.store(now_ns, std::memory_order_relaxed);
   for (auto& word : r.opened) word.store(0, std::memory_order_relaxed);
   r.word = shm::MakeSessionWord(shm::SessionState::kActive, ++shared_->next_session_value);
 }

@@ -25,6 +25,9 @@ class SessionTable {
   uint64_t WordOf(SessionIndex index) const;  // as clients see it; another one for every session
   uint32_t UidOf(SessionIndex index) const;
   int64_t AttachedAtNs(SessionIndex index) const;
+  // When a message of the session was read last.
+  int64_t HeardAtNs(SessionIndex index) const;
+  bool IsTree(SessionIndex index) const;
   bool HasOpened(SessionIndex index, uint32_t pool_handle) const;
   keeper::SessionRecord& record(SessionIndex index) { return shared_->sessions[index]; }
   const keeper::SessionRecord& record(SessionIndex index) const { return shared_->sessions[index]; }
@@ -36,6 +39,9 @@ class SessionTable {
   // The word becomes REVOKED: every grant its holder wins after this is undone by the holder.
   void Revoke(SessionIndex index);
   void SetStage(SessionIndex index, keeper::SessionStage stage);
+  void NoteHeard(SessionIndex index, int64_t now_ns) {
+    record(index).heard_at_ns.store(now_ns, std::memory_order_relaxed);
+  }
 
   void SetOpened(SessionIndex index, uint32_t pool_handle);
   // A pool has gone; its handle may come back for another.

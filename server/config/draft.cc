@@ -2,28 +2,45 @@
 #include "server/config/draft.h"
 
 #include <algorithm>
+#include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "server/config/values.h"
+#include "server/security/file_error.h"
+#include "server/security/tls_material.h"
+#include "server/security/tokens.h"
 
 namespace leaseplane::config {
 namespace {
 
 using engine::PoolOptions;
 
+bool IsAnyPort(const std::string& address) {
+  return address.size() > 2 && address.substr(address.size() - 2) == ":0";
+}
+
 void CheckAddresses(const std::string& file_name, Draft* draft) {
   const ListenOptions& listen = draft->options.listen;
-  const std::string where = draft->WhereOf("listen", file_name);
-  if (!listen.insecure && !draft->HasFailed("listen") && !IsLoopback(listen.tcp_address)) {
-    draft->Fail(where, "listen", listen.tcp_address,
-                "an address of loopback (127.0.0.1, [::1], localhost), or --insecure to take "
-                "unencrypted calls from the network");
+  const bool is_open = !listen.insecure && draft->options.security.tls.empty();
+  for (const auto& [field, address] : {std::pair("listen", &listen.tcp_address),
+                                       std::pair("admin_listen", &listen.admin_address)}) {
+    if (!is_open || address->empty() || draft->HasFailed(field) || IsLoopback(*address)) continue;
+    draft->Fail(draft->WhereOf(field, file_name), field, *address,
+                "an address of loopback (127.0.0.1, [::1], localhost), or one with --tls-cert and "
+                "--tls-key, or --insecure to take unencrypted calls from the network");
+  }
+  if (listen.admin_address == listen.tcp_address && !IsAnyPort(listen.admin_address)) {
+    draft->Fail(draft->WhereOf("admin_listen", file_name), "admin_listen", listen.admin_address,
+                "another address than `listen`");
   }
   const std::string& metrics = draft->options.metrics.address;
-  const bool is_any_port = metrics.size() > 2 && metrics.substr(metrics.size() - 2) == ":0";
-  if (metrics == listen.tcp_address && !is_any_port) {
+  const bool is_taken = metrics == listen.tcp_address || metrics == listen.admin_address;
+  if (is_taken && !IsAnyPort(metrics)) {
     draft->Fail(draft->WhereOf("metrics_listen", file_name), "metrics_listen", metrics,
-                "another address than `listen`");
+                "another address than `listen` and `admin_listen`");
   }
 }
 
@@ -105,6 +122,20 @@ class PoolCheck {
   Draft* const draft_;
 };
 
+void CheckAccess(const std::string& file_name, Draft* draft) {
+  const auto& rules = draft->options.security.access;
+  for (size_t i = 0; i < rules.size(); ++i) {
+    for (const auto& [key, is_missing] :
+         {std::pair("principal", rules[i].principal.empty()),
+          std::pair("pools", rules[i].pools.empty()), std::pair("role", !rules[i].has_role)}) {
+      const std::string field = absl::StrCat(AccessPath(i), ".", key);
+      if (!is_missing || draft->HasFailed(field)) continue;
+      draft->Fail(draft->WhereOf(field, file_name), field, "",
+                  "principal, pools and role are all needed");
+    }
+  }
+}
+
 void CheckDuplicates(const std::string& file_name, Draft* draft) {
   std::map<std::string, size_t> first_with;
   for (size_t i = 0; i < draft->options.pools.size(); ++i) {
@@ -122,6 +153,7 @@ void CheckDuplicates(const std::string& file_name, Draft* draft) {
 
 }  // namespace
 
+std::string AccessPath(size_t index) { return absl::StrCat("access[", index, "]"); }
 std::string PoolPath(size_t index) { return absl::StrCat("pools[", index, "]"); }
 
 std::string Draft::WhereOf(std::string field, const std::string& fallback) const {
@@ -142,8 +174,23 @@ void Draft::Fail(const std::string& where, const std::string& field, std::string
 
 void CheckDraft(const std::string& file_name, Draft* draft) {
   CheckAddresses(file_name, draft);
+  CheckAccess(file_name, draft);
   CheckDuplicates(file_name, draft);
   for (size_t i = 0; i < draft->options.pools.size(); ++i) PoolCheck(i, file_name, draft).Run();
+}
+
+void CheckFiles(const std::string& file_name, Draft* draft) {
+  const SecurityOptions& options = draft->options.security;
+  std::vector<security::FileError> errors;
+  if (!options.tls.empty()) {
+    auto loaded = security::LoadTlsMaterial(options.tls, absl::ToUnixSeconds(absl::Now()));
+    if (auto* found = std::get_if<std::vector<security::FileError>>(&loaded)) errors = *found;
+  }
+  if (!options.tokens_file.empty()) security::ReadTokenFile(options.tokens_file, &errors);
+  for (const security::FileError& error : errors) {
+    if (draft->HasFailed(error.field)) continue;
+    draft->Fail(draft->WhereOf(error.field, file_name), error.field, error.got, error.valid);
+  }
 }
 
 }  // namespace leaseplane::config

@@ -18,6 +18,7 @@ class Draft {
  public:
   DaemonOptions options;
   std::vector<ConfigError> errors;
+  std::string file_text;  // of the configuration file, as it was read
 
   // Remembers that `field` was set at `where` (FILE:LINE, --flag, VARIABLE).
   void SetWhere(const std::string& field, const std::string& where) { where_[field] = where; }
@@ -34,6 +35,11 @@ class Draft {
   std::set<std::string> failed_;
 };
 
+// Reads the files that the options name, tls and tokens_file, for what is wrong with them.
+void CheckFiles(const std::string& file_name, Draft* draft);
+
+// The path of a rule in options.security.access, as messages name it.
+std::string AccessPath(size_t index);
 // The path of a pool in options.pools, as messages name it.
 std::string PoolPath(size_t index);
 

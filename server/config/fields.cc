@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/config/fields.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -19,7 +20,11 @@ using Text = std::string_view;
 using Daemon = DaemonOptions;
 
 constexpr Text kAddressValid = "HOST:PORT or [IPV6]:PORT, port 0..65535 (0 = any free one)";
+constexpr Text kPathValid = "an absolute path";
 constexpr Text kBoolValid = "true or false";
+constexpr uint32_t kSessionsMax = kOwnerCount - kOwnerSessionFirst;
+constexpr Text kSessionsValid = "0..16382";
+static_assert(kSessionsMax == 16'382);
 
 bool ApplyLogLevel(Text, Text text, Daemon* o) {
   constexpr std::pair<Text, LogLevel> kLevels[] = {{"debug", LogLevel::kDebug},
@@ -63,13 +68,55 @@ constexpr Setting kSettings[] = {
      "LEASEPLANE_INSECURE",
      "Allow a TCP address beyond loopback without TLS",
      true},
+    {{"admin_listen", FieldKind::kScalar, "", kAddressValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseOptionalAddress(text, &o->listen.admin_address);
+      }},
+     "--admin-listen",
+     "LEASEPLANE_ADMIN_LISTEN",
+     "TCP address for gRPC where AdminService answers too",
+     false},
+    {{"tls.cert", FieldKind::kScalar, "", kPathValid,
+      [](Text, Text text, Daemon* o) { return ParseOptionalPath(text, &o->security.tls.cert); }},
+     "--tls-cert",
+     "LEASEPLANE_TLS_CERT",
+     "PEM file: certificate of this server, then its chain",
+     false},
+    {{"tls.key", FieldKind::kScalar, "", kPathValid,
+      [](Text, Text text, Daemon* o) { return ParseOptionalPath(text, &o->security.tls.key); }},
+     "--tls-key",
+     "LEASEPLANE_TLS_KEY",
+     "PEM file: private key of the certificate",
+     false},
+    {{"tls.client_ca", FieldKind::kScalar, "", kPathValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseOptionalPath(text, &o->security.tls.client_ca);
+      }},
+     "--tls-client-ca",
+     "LEASEPLANE_TLS_CLIENT_CA",
+     "PEM file: authorities whose clients are let in",
+     false},
+    {{"tokens_file", FieldKind::kScalar, "", kPathValid,
+      [](Text, Text text, Daemon* o) { return ParseOptionalPath(text, &o->security.tokens_file); }},
+     "--tokens-file",
+     "LEASEPLANE_TOKENS_FILE",
+     "YAML file: hashes of bearer tokens, and whose they are",
+     false},
+    {{"reload_interval", FieldKind::kScalar, "10s", "a duration from 100ms to 1h, like 10s",
+      [](Text, Text text, Daemon* o) {
+        return ParseDurationNs(text, 100 * kMillisecond, kHour, &o->security.reload_interval_ns);
+      }},
+     "--reload-interval",
+     "LEASEPLANE_RELOAD_INTERVAL",
+     "How often the files of tls and tokens_file are looked at for changes",
+     false},
     {{"metrics_listen", FieldKind::kScalar, "127.0.0.1:9464", kAddressValid,
       [](Text, Text text, Daemon* o) { return ParseAddress(text, &o->metrics.address); }},
      "--metrics-listen",
      "LEASEPLANE_METRICS_LISTEN",
      "HTTP address of /metrics and /-/healthy",
      false},
-    {{"state_dir", FieldKind::kScalar, "/var/lib/leaseplane", "an absolute path",
+    {{"state_dir", FieldKind::kScalar, "/var/lib/leaseplane", kPathValid,
       [](Text, Text text, Daemon* o) { return ParseAbsolutePath(text, &o->state.dir); }},
      "--state-dir",
      "LEASEPLANE_STATE_DIR",
@@ -109,6 +156,22 @@ constexpr Setting kSettings[] = {
      "LEASEPLANE_REDECLARE_GRACE",
      "Time that local holders have to declare their slots in after shared memory was lost",
      false},
+    {{"max_sessions_per_process", FieldKind::kScalar, "256", kSessionsValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseCount(text, 0, kSessionsMax, &o->sessions.per_process_max);
+      }},
+     "--max-sessions-per-process",
+     "LEASEPLANE_MAX_SESSIONS_PER_PROCESS",
+     "Sessions that one local process may use until it ends; 0 = no limit",
+     false},
+    {{"max_sessions_per_uid", FieldKind::kScalar, "0", kSessionsValid,
+      [](Text, Text text, Daemon* o) {
+        return ParseCount(text, 0, kSessionsMax, &o->sessions.per_uid_max);
+      }},
+     "--max-sessions-per-uid",
+     "LEASEPLANE_MAX_SESSIONS_PER_UID",
+     "Sessions that local processes of one user may use; 0 = all but a 64th",
+     false},
     {{"", FieldKind::kScalar, "false", kBoolValid,
       [](Text, Text text, Daemon* o) { return ParseBool(text, &o->state.initialize); }},
      "--initialize",
@@ -146,6 +209,13 @@ bool ParseTtl(Text text, int64_t* ttl_ns) {
   return ParseDurationNs(text, engine::kTtlMin, engine::kTtlMax, ttl_ns);
 }
 constexpr Text kTtlValid = "a duration from 1s to 24h, like 15s or 1h30m";
+
+bool ParseZeroOr(Text text, int64_t min_ns, int64_t max_ns, int64_t* value_ns) {
+  int64_t ns = 0;
+  if (!ParseDurationNs(text, 0, max_ns, &ns) || (ns > 0 && ns < min_ns)) return false;
+  *value_ns = ns;
+  return true;
+}
 
 bool AppendId(Text text, std::vector<uint32_t>* ids) {
   uint32_t id = 0;
@@ -189,10 +259,7 @@ constexpr Field<PoolOptions> kPoolFields[] = {
      [](Text, Text text, PoolOptions* p) { return ParseTtl(text, &p->max_ttl_ns); }},
     {"max_duration", FieldKind::kScalar, "0s", "0s (no cap), or a duration from 1s to 8760h",
      [](Text, Text text, PoolOptions* p) {
-       int64_t ns = 0;
-       if (!ParseDurationNs(text, 0, 8760 * kHour, &ns) || (ns > 0 && ns < kSecond)) return false;
-       p->max_duration_ns = ns;
-       return true;
+       return ParseZeroOr(text, kSecond, 8760 * kHour, &p->max_duration_ns);
      }},
     {"max_overtake", FieldKind::kScalar, "100ms", "a duration from 1ms to 1h, like 100ms",
      [](Text, Text text, PoolOptions* p) {
@@ -218,6 +285,14 @@ constexpr Field<PoolOptions> kPoolFields[] = {
      [](Text, Text text, PoolOptions* p) {
        return ParseDurationNs(text, 0, 24 * kHour, &p->lock_delay_ns);
      }},
+    {"max_hold", FieldKind::kScalar, "0s", "0s (no limit), or a duration from 1s to 8760h",
+     [](Text, Text text, PoolOptions* p) {
+       return ParseZeroOr(text, kSecond, 8760 * kHour, &p->max_hold_ns);
+     }},
+    {"stall_timeout", FieldKind::kScalar, "30s", "0s (never), or a duration from 1s to 1h",
+     [](Text, Text text, PoolOptions* p) {
+       return ParseZeroOr(text, kSecond, kHour, &p->stall_timeout_ns);
+     }},
     {"local_access.enabled", FieldKind::kScalar, "true", kBoolValid,
      [](Text, Text text, PoolOptions* p) { return ParseBool(text, &p->local_enabled); }},
     {"local_access.uids", FieldKind::kList, "[]", "numeric user ids",
@@ -233,10 +308,43 @@ constexpr Field<PoolOptions> kPoolFields[] = {
      AddLabel},
 };
 
+constexpr Text kPatternValid = "1..255 bytes of printable ASCII; * stands for any characters";
+
+bool ParsePattern(Text text, std::string* pattern) {
+  const bool is_valid =
+      !text.empty() && text.size() <= 255 &&
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (is_valid) *pattern = std::string(text);
+  return is_valid;
+}
+
+bool ApplyRole(Text, Text text, security::AccessRule* rule) {
+  constexpr std::pair<Text, security::Role> kRoles[] = {{"viewer", security::Role::kViewer},
+                                                        {"holder", security::Role::kHolder},
+                                                        {"cleaner", security::Role::kCleaner},
+                                                        {"admin", security::Role::kAdmin}};
+  for (const auto& [name, role] : kRoles) {
+    if (text != name) continue;
+    rule->role = role;
+    rule->has_role = true;
+    return true;
+  }
+  return false;
+}
+
+constexpr Field<security::AccessRule> kAccessFields[] = {
+    {"principal", FieldKind::kScalar, "", kPatternValid,
+     [](Text, Text text, security::AccessRule* r) { return ParsePattern(text, &r->principal); }},
+    {"pools", FieldKind::kScalar, "", kPatternValid,
+     [](Text, Text text, security::AccessRule* r) { return ParsePattern(text, &r->pools); }},
+    {"role", FieldKind::kScalar, "", "viewer, holder, cleaner or admin", ApplyRole},
+};
+
 }  // namespace
 
 absl::Span<const Setting> Settings() { return kSettings; }
 absl::Span<const Field<PoolOptions>> PoolFields() { return kPoolFields; }
+absl::Span<const Field<security::AccessRule>> AccessFields() { return kAccessFields; }
 
 bool ParsePoolShorthand(std::string_view text, PoolOptions* pool) {
   const size_t equals = text.find('=');

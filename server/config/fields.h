@@ -37,6 +37,7 @@ struct Setting {
 
 absl::Span<const Setting> Settings();
 absl::Span<const Field<engine::PoolOptions>> PoolFields();
+absl::Span<const Field<security::AccessRule>> AccessFields();
 
 // NAME=CAPACITY, as the flag --pool takes it. False: not valid.
 bool ParsePoolShorthand(std::string_view text, engine::PoolOptions* pool);

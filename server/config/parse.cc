@@ -61,6 +61,12 @@ void AddFlags(CLI::App* app, const std::string& default_file, Flags* flags) {
   }
 }
 
+void UseText(std::string text, const std::string& path, Draft* draft) {
+  draft->options.config_file = path;
+  draft->file_text = std::move(text);
+  ReadYaml(draft->file_text, path, draft);
+}
+
 void ReadFile(const std::string& path, bool must_exist, Draft* draft) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
@@ -73,8 +79,7 @@ void ReadFile(const std::string& path, bool must_exist, Draft* draft) {
     draft->Fail(path, "", std::strerror(errno), "a file that can be read");
     return;
   }
-  draft->options.config_file = path;
-  ReadYaml(text.str(), path, draft);
+  UseText(text.str(), path, draft);
 }
 
 void ApplySetting(const Setting& setting, const std::string& where, const std::string& text,
@@ -117,8 +122,12 @@ void ReadAll(const Flags& flags, const ParseContext& context, Draft* draft) {
   };
   const std::string named_file =
       !flags.config_file.empty() ? flags.config_file : variable(kConfigVariable).value_or("");
-  ReadFile(named_file.empty() ? context.default_config_file : named_file, !named_file.empty(),
-           draft);
+  const std::string& file = named_file.empty() ? context.default_config_file : named_file;
+  if (context.file_text) {
+    UseText(*context.file_text, file, draft);
+  } else {
+    ReadFile(file, !named_file.empty(), draft);
+  }
   for (size_t i = 0; i < Settings().size(); ++i) {
     const Setting& setting = Settings()[i];
     if (flags.options[i]->count() > 0) {
@@ -133,6 +142,7 @@ void ReadAll(const Flags& flags, const ParseContext& context, Draft* draft) {
     ApplyPools(absl::StrSplit(*text, ',', absl::SkipWhitespace()), kPoolVariable, draft);
   }
   CheckDraft(draft->options.config_file, draft);
+  CheckFiles(draft->options.config_file, draft);
 }
 
 bool IsCheckAsked(const Flags& flags, const ParseContext& context) {
@@ -162,6 +172,7 @@ ParseResult Finish(const Flags& flags, const ParseContext& context) {
   if (IsCheckAsked(flags, context)) return Print("OK\n", 0);
   ParseResult result;
   result.options = std::move(draft.options);
+  result.file_text = std::move(draft.file_text);
   return result;
 }
 

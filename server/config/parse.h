@@ -35,8 +35,9 @@ struct ParseResult {
   Action action = Action::kServe;
   DaemonOptions options;  // complete for kServe
   std::vector<ConfigError> errors;
-  std::string text;   // kPrintAndExit: for stdout if exit_code is 0, else for stderr
-  int exit_code = 0;  // kPrintAndExit
+  std::string file_text;  // kServe: what the configuration file said; empty if none was read
+  std::string text;       // kPrintAndExit: for stdout if exit_code is 0, else for stderr
+  int exit_code = 0;      // kPrintAndExit
 };
 
 // Value of an environment variable, nullopt if it is not set.
@@ -47,6 +48,7 @@ struct ParseContext {
   Environment environment;
   std::string version;                                   // printed by --version
   std::string default_config_file = kDefaultConfigFile;  // read if it exists and no other is named
+  std::optional<std::string> file_text;  // set: taken for what the file says, which is not read
 };
 
 ParseResult ParseCommandLine(int argc, const char* const* argv, const ParseContext& context);

@@ -138,6 +138,18 @@ bool ParseAbsolutePath(std::string_view text, std::string* value) {
   return true;
 }
 
+bool ParseOptionalAddress(std::string_view text, std::string* value) {
+  if (!text.empty()) return ParseAddress(text, value);
+  value->clear();
+  return true;
+}
+
+bool ParseOptionalPath(std::string_view text, std::string* value) {
+  if (!text.empty()) return ParseAbsolutePath(text, value);
+  value->clear();
+  return true;
+}
+
 bool ParseSocketPath(std::string_view text, std::string* value) {
   ListenOptions listen;
   if (!ParseAbsolutePath(text, &listen.unix_socket_path) || text.back() == '/' ||

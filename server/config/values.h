@@ -24,6 +24,9 @@ bool ParsePoolId(std::string_view text, std::string* value);
 bool ParseText(std::string_view text, size_t bytes_min, size_t bytes_max, std::string* value);
 // HOST:PORT or [IPV6]:PORT, port 0..65535.
 bool ParseAddress(std::string_view text, std::string* value);
+// As ParseAddress and ParseAbsolutePath; the empty text is none.
+bool ParseOptionalAddress(std::string_view text, std::string* value);
+bool ParseOptionalPath(std::string_view text, std::string* value);
 bool ParseAbsolutePath(std::string_view text, std::string* value);
 // An absolute path that a Unix socket can have, with room for attach.sock beside it.
 bool ParseSocketPath(std::string_view text, std::string* value);

@@ -99,15 +99,27 @@ class Reader {
         return;
       case FieldKind::kMap:
         if (!node.IsMap()) break;
-        for (const auto& entry : node) {
-          const std::string name = Describe(entry.first);
-          Apply(entry.second, Join(path, name), name, field, options);
-        }
+        ApplyEntries(node, path, field, options);
         return;
     }
     const char* kind = field.kind == FieldKind::kList ? "a list: " : "a map: ";
     draft_->Fail(WhereOfValue(node, path), path, Describe(node),
                  absl::StrCat(kind, std::string(field.valid)));
+  }
+
+  template <class Options>
+  void ApplyEntries(const YAML::Node& node, const std::string& path, const Field<Options>& field,
+                    Options* options) {
+    std::set<std::string> seen;
+    for (const auto& entry : node) {
+      const std::string name = Describe(entry.first);
+      if (seen.insert(name).second) {
+        Apply(entry.second, Join(path, name), name, field, options);
+      } else {
+        draft_->Fail(Where(entry.first), Join(path, name), "the key a second time",
+                     "each key once");
+      }
+    }
   }
 
   template <class Options>
@@ -119,21 +131,37 @@ class Reader {
 
   // Keys of the root that no table has.
   bool ReadSpecial(const std::string& key, const YAML::Node& node, DaemonOptions* options) {
-    if (key != "pools") return false;
-    if (!node.IsSequence()) {
-      draft_->Fail(Where(node), "pools", Describe(node), "a list of pools");
-      return true;
-    }
-    for (size_t i = 0; i < node.size(); ++i) {
-      const std::string path = PoolPath(options->pools.size());
-      draft_->SetWhere(path, Where(node[i]));
-      engine::PoolOptions pool;
-      ReadFields(node[i], path, "", PoolFields(), &pool);
-      options->pools.push_back(std::move(pool));
+    if (key == "pools") {
+      ReadList(node, key, "a list of pools", PoolPath, PoolFields(), &options->pools);
+    } else if (key == "access") {
+      options->security.has_access = true;
+      ReadList(node, key, "a list of rules", AccessPath, AccessFields(), &options->security.access);
+    } else {
+      return false;
     }
     return true;
   }
-  bool ReadSpecial(const std::string&, const YAML::Node&, engine::PoolOptions*) { return false; }
+  template <class Options>
+  bool ReadSpecial(const std::string&, const YAML::Node&, Options*) {
+    return false;
+  }
+
+  // A list of maps, added to `all`; `path_of` names its entries.
+  template <class Options>
+  void ReadList(const YAML::Node& node, const std::string& key, std::string_view valid,
+                std::string (*path_of)(size_t), absl::Span<const Field<Options>> fields,
+                std::vector<Options>* all) {
+    if (!node.IsSequence()) {
+      return draft_->Fail(WhereOfValue(node, key), key, Describe(node), valid);
+    }
+    for (size_t i = 0; i < node.size(); ++i) {
+      const std::string path = path_of(all->size());
+      draft_->SetWhere(path, Where(node[i]));
+      Options entry;
+      ReadFields(node[i], path, "", fields, &entry);
+      all->push_back(std::move(entry));
+    }
+  }
 
   template <class Options>
   static const Field<Options>* Find(const std::string& key,
@@ -164,7 +192,7 @@ class Reader {
       if (keys.empty() || keys.back() != key) keys.push_back(key);
     }
     if constexpr (std::is_same_v<Options, DaemonOptions>) {
-      if (prefix.empty()) keys.emplace_back("pools");
+      if (prefix.empty()) keys.insert(keys.end(), {"pools", "access"});
     }
     return absl::StrJoin(keys, ", ");
   }
@@ -177,7 +205,13 @@ class Reader {
 
 void ReadYaml(std::string_view text, const std::string& file_name, Draft* draft) {
   try {
-    Reader(file_name, draft).ReadRoot(YAML::Load(std::string(text)));
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    if (documents.size() > 1) {
+      draft->Fail(absl::StrCat(file_name, ":", documents[1].Mark().line + 1), "",
+                  "a second document", "one document, without a line of --- after it");
+    } else if (!documents.empty()) {
+      Reader(file_name, draft).ReadRoot(documents[0]);
+    }
   } catch (const YAML::Exception& error) {
     draft->Fail(absl::StrCat(file_name, ":", error.mark.line + 1), "", error.msg, "YAML");
   }

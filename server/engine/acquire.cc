@@ -49,6 +49,7 @@ Refusal PoolEngine::CheckAcquire(const AcquireRequest& request) const {
 AcquireAnswer PoolEngine::Acquire(Instant now, int64_t received_at_ns, AcquireRequest request,
                                   Actions& actions) {
   AccountForAbsence(now.boot_ns);
+  if (is_damaged_) return RefuseDamaged();
   if (state_ == PoolState::kRecovering) {
     return Refuse(Reason::kRecovering, "holders are being asked what they hold", kSecond);
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/engine/audit_book.h"
 
+#include <algorithm>
+
 namespace leaseplane::engine {
 
 std::optional<uint64_t> AuditBook::Ask(SlotIndex slot, SessionIndex session, Generation gen,
@@ -16,6 +18,7 @@ std::optional<uint64_t> AuditBook::Ask(SlotIndex slot, SessionIndex session, Gen
   }
   hold.question = ++last_question_;
   hold.asked_ns = now_ns;
+  hold.unanswered_since_ns = std::min(hold.unanswered_since_ns, now_ns);
   return hold.question;
 }
 
@@ -27,6 +30,7 @@ std::optional<Generation> AuditBook::Answer(SlotIndex slot, SessionIndex session
   Hold& hold = found->second;
   if (hold.session != session || hold.question != question) return std::nullopt;
   hold.question = 0;  // answered: a repeated answer is not a second one
+  hold.unanswered_since_ns = kNever;
   if (gen_held == hold.gen) {
     hold.denied_ns = 0;
     return std::nullopt;
@@ -39,6 +43,19 @@ std::optional<Generation> AuditBook::Answer(SlotIndex slot, SessionIndex session
   const Generation lost = hold.gen;
   holds_.erase(found);
   return lost;
+}
+
+int64_t AuditBook::UnansweredSinceNs(SlotIndex slot, SessionIndex session, Generation gen) const {
+  const auto found = holds_.find(slot);
+  if (found == holds_.end()) return kNever;
+  const Hold& hold = found->second;
+  return hold.session == session && hold.gen == gen ? hold.unanswered_since_ns : kNever;
+}
+
+void AuditBook::ExtendUnanswered(int64_t by_ns) {
+  for (auto& [slot, hold] : holds_) {
+    if (hold.unanswered_since_ns != kNever) hold.unanswered_since_ns += by_ns;
+  }
 }
 
 uint64_t AuditBook::OpenDamage(SlotIndex slot) {

@@ -42,6 +42,10 @@ class AuditBook {
   // Files the answer. The hold's generation if it is lost for good: take it back.
   std::optional<Generation> Answer(SlotIndex slot, SessionIndex session, Generation gen_held,
                                    uint64_t question, int64_t now_ns);
+  // Since when a question about this hold has had no answer; kNever if none is open.
+  int64_t UnansweredSinceNs(SlotIndex slot, SessionIndex session, Generation gen) const;
+  // Time in which nobody could be heard does not count as unanswered.
+  void ExtendUnanswered(int64_t by_ns);
   void Forget(SlotIndex slot) {
     if (!holds_.empty()) holds_.erase(slot);
   }
@@ -58,6 +62,7 @@ class AuditBook {
     uint64_t question = 0;
     int64_t asked_ns = 0;
     int64_t denied_ns = 0;  // first of the answers "no" in a row; 0: none
+    int64_t unanswered_since_ns = kNever;
   };
 
   uint64_t last_question_ = 0;

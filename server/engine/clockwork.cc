@@ -19,11 +19,21 @@ constexpr int64_t kRepairRetry = 50 * kMillisecond;
 void PoolEngine::AccountForAbsence(int64_t now_ns) {
   const int64_t gap_ns = now_ns - heard_ns_;
   heard_ns_ = now_ns;
-  if (gap_ns > kSuspectGap) leases_.ExtendAll(std::min(gap_ns, kExtensionMax));
+  if (gap_ns <= kSuspectGap) return;
+  const int64_t extension_ns = std::min(gap_ns, kExtensionMax);
+  leases_.ExtendAll(extension_ns);
+  audits_.ExtendUnanswered(extension_ns);
+  locals_.ExtendSent(extension_ns);
 }
 
 void PoolEngine::Tick(Instant now, int64_t since_last_ns, Actions& actions) {
   AccountForAbsence(now.boot_ns);
+  if (is_damaged_) {  // the words are not those the clients see
+    FireTimers(now, actions);
+    ExpireDue(now, actions);
+    leases_.PurgeTombstones(now.boot_ns);
+    return;
+  }
   authority_.Scan(
       now.boot_ns, since_last_ns, [this](SessionIndex s) { return sessions_.IsActive(s); },
       report_);
@@ -37,6 +47,7 @@ void PoolEngine::Tick(Instant now, int64_t since_last_ns, Actions& actions) {
   FireTimers(now, actions);
   ExpireDue(now, actions);
   AuditHolds(now, actions);
+  EndOverdueHolds(now, actions);
   leases_.PurgeTombstones(now.boot_ns);
   Settle(now, actions);
 }
@@ -52,7 +63,7 @@ void PoolEngine::OnTimer(Instant now, Actions& actions) {
 }
 
 void PoolEngine::OnReleased(Instant now, Actions& actions) {
-  if (release_locked_) {
+  if (release_locked_ && !is_damaged_) {
     events_.clear();
     authority_.CollectReleased(events_);
     HandleFindings(now, events_, actions);
@@ -136,7 +147,7 @@ void PoolEngine::OpenDamageCase(Instant now, SlotIndex slot, Actions& actions) {
 
 void PoolEngine::RepairDamaged(Instant now, SlotIndex slot) {
   const AuditBook::DamageCase* damage = audits_.FindDamage(slot);
-  if (damage == nullptr || !authority_.shadow(slot).quarantined) {
+  if (damage == nullptr || is_damaged_ || !authority_.shadow(slot).quarantined) {
     audits_.CloseDamage(slot);
     return;
   }
@@ -181,6 +192,58 @@ void PoolEngine::AuditHolds(Instant now, Actions& actions) {
       actions.ask_audit.push_back({session, slot, gen, *question});
       ++questions;
     }
+  }
+}
+
+// Somebody waits, or there may soon be nothing left to give: reason enough to take slots from those
+// who do not answer.
+bool PoolEngine::IsWanted() const {
+  const uint64_t used = authority_.capacity() - std::min(report_.free, authority_.capacity());
+  return queue_.present_count() != 0 || authority_.enlisted_waiters() != 0 ||
+         10 * used > 9 * uint64_t{authority_.capacity()};
+}
+
+// Asked about the hold, or sent it, so long ago, and not a word of its session since.
+bool PoolEngine::IsStalled(int64_t now_ns, SessionIndex session, SlotIndex slot,
+                           Generation gen) const {
+  const int64_t since_ns =
+      std::min(audits_.UnansweredSinceNs(slot, session, gen), locals_.SentAtNs(session, slot, gen));
+  if (since_ns == kNever || now_ns - since_ns < options_.stall_timeout_ns) return false;
+  return now_ns - sessions_.HeardAtNs(session) >= options_.stall_timeout_ns;
+}
+
+// A stalled session would only be granted the slot again.
+void PoolEngine::DropTicketsOf(SessionIndex session, Actions& actions) {
+  tickets_.clear();
+  queue_.AppendTicketsOf(session, tickets_);
+  for (const uint64_t ticket : tickets_) RefuseWaiter(ticket, Reason::kQueueFull, actions);
+  tickets_.clear();
+}
+
+void PoolEngine::EndOverdueHolds(Instant now, Actions& actions) {
+  const bool looks_for_stalls = options_.stall_timeout_ns > 0 && IsWanted();
+  if (!looks_for_stalls && options_.max_hold_ns <= 0) return;
+  const uint32_t capacity = authority_.capacity();
+  for (uint32_t looks = std::min(capacity, kAuditSlotsMax); looks > 0; --looks) {
+    if (overdue_cursor_ >= capacity) overdue_cursor_ = 0;
+    const SlotIndex slot = overdue_cursor_++;
+    const SlotShadow& shadow = authority_.shadow(slot);
+    const SlotWord word = shadow.last_word;  // of the Scan just made, or granted since
+    const SessionIndex session = OwnerOf(word);
+    if (shadow.daemon_held || shadow.quarantined || StateOf(word) != SlotState::kBusy ||
+        session < kOwnerSessionFirst) {
+      continue;
+    }
+    const Generation gen = GenerationOfWord(word);
+    const bool is_long =
+        options_.max_hold_ns > 0 && now.boot_ns - shadow.first_seen_ns >= options_.max_hold_ns;
+    const bool is_stalled =
+        !is_long && looks_for_stalls && IsStalled(now.boot_ns, session, slot, gen);
+    if (!is_long && !is_stalled) continue;
+    if (is_stalled) DropTicketsOf(session, actions);
+    const FencingToken token = MakeToken(authority_.epoch(), gen);
+    if (!EndLocalLease(now, session, slot, token, /*abrupt=*/true, actions)) continue;
+    ++(is_long ? stats_.held_too_long : stats_.stalled);
   }
 }
 

@@ -47,6 +47,7 @@ Granted PoolEngine::MakeRemoteLease(Instant now, int64_t received_at_ns, Acquire
                                     const SlotGrant& grant) {
   LeaseRecord record;
   record.id = ids_.NextLeaseId();
+  leases_.Announce(record.id);
   record.slot = grant.slot;
   record.token = MakeToken(authority_.epoch(), grant.gen);
   record.principal = std::move(request.principal);
@@ -70,7 +71,7 @@ void PoolEngine::GrantWaiter(Instant now, uint64_t ticket, const SlotGrant& gran
                              Actions& actions) {
   const std::unique_ptr<Waiter> waiter = RemoveWaiter(ticket);
   if (waiter->is_local()) {
-    locals_.AddSent(waiter->session, grant.slot, {grant.gen, waiter->session_ticket});
+    locals_.AddSent(waiter->session, grant.slot, {grant.gen, waiter->session_ticket, now.boot_ns});
     actions.send_grant.push_back({waiter->session, waiter->session_ticket, grant.slot,
                                   MakeToken(authority_.epoch(), grant.gen)});
     ++stats_.acquired_local;
@@ -82,6 +83,7 @@ void PoolEngine::GrantWaiter(Instant now, uint64_t ticket, const SlotGrant& gran
 }
 
 void PoolEngine::Serve(Instant now, Actions& actions) {
+  if (is_damaged_) return;
   while (const Waiter* head = queue_.Head()) {
     const uint64_t ticket = head->ticket;
     if (head->is_local() && !sessions_.IsActive(head->session)) {
@@ -96,7 +98,7 @@ void PoolEngine::Serve(Instant now, Actions& actions) {
 }
 
 shm::Gate PoolEngine::WantedGate(int64_t now_ns) {
-  if (state_ == PoolState::kDraining) return shm::Gate::kClosed;
+  if (state_ == PoolState::kDraining || is_damaged_) return shm::Gate::kClosed;
   const shm::Gate wanted = DesiredGate(options_, Facts(), holds_.mean_ns(), now_ns);
   if (gate_hold_until_ns_ != 0) {
     if (now_ns < gate_hold_until_ns_) return std::max(wanted, authority_.gate());

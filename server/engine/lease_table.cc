@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kPurgeMax = 1024;  // tombstones a call
 // Passes over the deadlines take at most about a hundredth of the time.
-constexpr int64_t kPassSpacingNsPerSlot = 100;
+constexpr int64_t kPassSpacingNsPerLeaf = 200;
 
 }  // namespace
 
@@ -17,7 +17,8 @@ LeaseTable::LeaseTable(uint32_t capacity, uint32_t tombstone_count_max, bool cou
     : tombstone_max_(std::max<uint32_t>(tombstone_count_max, 1)),
       counts_clients_(counts_clients),
       by_slot_(capacity),
-      end_at_ns_(capacity, kNever) {}
+      end_at_ns_(capacity, kNever),
+      leaf_end_at_ns_((capacity + kLeafSlots - 1) / kLeafSlots, kNever) {}
 
 LiveLease& LeaseTable::Add(LeaseRecord record) {
   std::unique_ptr<LiveLease>& place = by_slot_[record.slot];
@@ -80,6 +81,15 @@ void LeaseTable::AddTombstone(Tombstone tombstone) {
   } else {
     tombstones_[at] = std::move(tombstone);
   }
+  if (tombstone_count() == tombstone_max_) LoadNextOldest();
+}
+
+// The ring is larger than the caches. What the next two ends will drop is known now: of the first
+// the entry in the map is loaded, of the second the tombstone.
+void LeaseTable::LoadNextOldest() const {
+  by_id_.prefetch(TombstoneAt(first_tombstone_).id);
+  const auto* after = reinterpret_cast<const char*>(&TombstoneAt(first_tombstone_ + 1));
+  for (size_t at = 0; at < sizeof(Tombstone); at += 64) __builtin_prefetch(after + at, 1);
 }
 
 void LeaseTable::DropOldestTombstone() {
@@ -122,20 +132,27 @@ const LeaseId* LeaseTable::FindRequest(const RequestKey& key) const {
 
 void LeaseTable::SetEndAt(SlotIndex slot, int64_t at_ns) {
   end_at_ns_[slot] = at_ns;
+  int64_t& leaf_end_at_ns = leaf_end_at_ns_[slot / kLeafSlots];
+  leaf_end_at_ns = std::min(leaf_end_at_ns, at_ns);
   next_end_ns_ = std::min(next_end_ns_, at_ns);
 }
 
 void LeaseTable::ExtendAll(int64_t by_ns) {
-  for (int64_t& at : end_at_ns_) {
-    if (at != kNever) at += by_ns;
+  for (std::vector<int64_t>* instants : {&end_at_ns_, &leaf_end_at_ns_}) {
+    for (int64_t& at : *instants) {
+      if (at != kNever) at += by_ns;
+    }
   }
   if (next_end_ns_ != kNever) next_end_ns_ += by_ns;
 }
 
-void LeaseTable::CollectDue(int64_t now_ns, std::vector<SlotIndex>& due) {
-  if (now_ns < next_end_ns_) return;
+// The first instant of the leaf that is left.
+int64_t LeaseTable::CollectDueInLeaf(size_t leaf, int64_t now_ns,
+                                     std::vector<SlotIndex>& due) const {
+  const size_t begin = leaf * kLeafSlots;
+  const size_t end = std::min(begin + kLeafSlots, end_at_ns_.size());
   int64_t first_left = kNever;
-  for (size_t slot = 0; slot < end_at_ns_.size(); ++slot) {
+  for (size_t slot = begin; slot < end; ++slot) {
     const int64_t at = end_at_ns_[slot];
     if (at <= now_ns) {
       due.push_back(static_cast<SlotIndex>(slot));
@@ -143,7 +160,18 @@ void LeaseTable::CollectDue(int64_t now_ns, std::vector<SlotIndex>& due) {
       first_left = std::min(first_left, at);
     }
   }
-  const int64_t spacing = kPassSpacingNsPerSlot * static_cast<int64_t>(end_at_ns_.size());
+  return first_left;
+}
+
+void LeaseTable::CollectDue(int64_t now_ns, std::vector<SlotIndex>& due) {
+  if (now_ns < next_end_ns_) return;
+  int64_t first_left = kNever;
+  for (size_t leaf = 0; leaf < leaf_end_at_ns_.size(); ++leaf) {
+    int64_t& leaf_end_at_ns = leaf_end_at_ns_[leaf];
+    if (leaf_end_at_ns <= now_ns) leaf_end_at_ns = CollectDueInLeaf(leaf, now_ns, due);
+    first_left = std::min(first_left, leaf_end_at_ns);
+  }
+  const int64_t spacing = kPassSpacingNsPerLeaf * static_cast<int64_t>(leaf_end_at_ns_.size());
   next_end_ns_ = std::max(first_left, now_ns + spacing);
 }
 

@@ -2,7 +2,9 @@
 //
 // LeaseTable: the live remote leases of one pool, and for a while those that ended. Found by slot,
 // by lease id and by request id. Beside them, packed in one array, the instant at which each slot's
-// lease is to be ended, so that looking for due ones is a linear pass over integers.
+// lease is to be ended, and for each leaf of 64 slots an instant that none of them is before:
+// looking for due ones is a linear pass over the leaves, and over the slots of those that may have
+// one.
 //
 // Bookkeeping only. A LiveLease stays where it is until End. No allocation on Add and End once the
 // table has been as full before, but for strings that do not fit into themselves.
@@ -37,6 +39,8 @@ class LeaseTable {
   // Takes the record; the lease is to be ended at its deadline plus the guard.
   // REQUIRES: no live lease on the slot.
   LiveLease& Add(LeaseRecord record);
+  // A lease of this id is about to be added: what that will touch is loaded meanwhile.
+  void Announce(const LeaseId& id) const { by_id_.prefetch(id); }
   // The live lease of `slot` becomes a tombstone. REQUIRES there is one.
   void End(SlotIndex slot, LeaseState ended_as, Instant now);
   void AddTombstone(Tombstone tombstone);
@@ -57,7 +61,9 @@ class LeaseTable {
     return end_at_ns_[lease.record.slot] - AgeOutGuardNs(lease.record.ttl_ns);
   }
   void ExtendAll(int64_t by_ns);
-  // Appends the slots whose leases are to be ended. O(1) before next_end_ns(), else O(capacity).
+  // Appends the slots whose leases are to be ended. O(1) before next_end_ns(), else O(capacity /
+  // 64) and 64 for each leaf whose instant has come; a renewal leaves its leaf's as it is, so that
+  // is about once in a ttl. The caller ends them all.
   void CollectDue(int64_t now_ns, std::vector<SlotIndex>& due);
   // When the next pass is worth while: about the first end. May come early; comes late only by the
   // spacing that keeps passes over large pools cheap.
@@ -73,14 +79,22 @@ class LeaseTable {
  private:
   static constexpr uint64_t kEnded = uint64_t{1} << 63;
 
+  static constexpr size_t kLeafSlots = 64;
+
+  int64_t CollectDueInLeaf(size_t leaf, int64_t now_ns, std::vector<SlotIndex>& due) const;
   void DropOldestTombstone();
+  void LoadNextOldest() const;
   Tombstone& TombstoneAt(uint64_t number) { return tombstones_[number % tombstone_max_]; }
+  const Tombstone& TombstoneAt(uint64_t number) const {
+    return tombstones_[number % tombstone_max_];
+  }
 
   const uint32_t tombstone_max_;
   const bool counts_clients_;
   std::vector<std::unique_ptr<LiveLease>> by_slot_;
   std::vector<std::unique_ptr<LiveLease>> spare_;
-  std::vector<int64_t> end_at_ns_;  // kNever: no lease
+  std::vector<int64_t> end_at_ns_;       // kNever: no lease
+  std::vector<int64_t> leaf_end_at_ns_;  // not later than any of the leaf's
   int64_t next_end_ns_ = kNever;
   uint32_t live_count_ = 0;
   // value: slot of a live lease, or kEnded | number of a tombstone

@@ -13,6 +13,15 @@ bool LocalHolds::IsSent(SessionIndex session, SlotIndex slot, Generation gen) co
   return found != sent_.end() && found->second.gen == gen;
 }
 
+int64_t LocalHolds::SentAtNs(SessionIndex session, SlotIndex slot, Generation gen) const {
+  const auto found = sent_.find({session, slot});
+  return found != sent_.end() && found->second.gen == gen ? found->second.sent_at_ns : kNever;
+}
+
+void LocalHolds::ExtendSent(int64_t by_ns) {
+  for (auto& [key, grant] : sent_) grant.sent_at_ns += by_ns;
+}
+
 bool LocalHolds::IsTicketSent(SessionIndex session, uint64_t session_ticket) const {
   for (auto it = sent_.lower_bound({session, 0}); it != sent_.end(); ++it) {
     if (it->first.first != session) return false;

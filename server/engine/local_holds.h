@@ -12,12 +12,14 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "core/base/ids.h"
+#include "server/engine/types.h"
 
 namespace leaseplane::engine {
 
 struct SentGrant {
   Generation gen = 0;
   uint64_t session_ticket = 0;
+  int64_t sent_at_ns = 0;
 };
 
 struct LocalRevocation {
@@ -35,6 +37,10 @@ class LocalHolds {
   void Acknowledge(SessionIndex session, SlotIndex slot, uint64_t session_ticket);
   void ForgetSent(SessionIndex session, SlotIndex slot) { sent_.erase({session, slot}); }
   bool IsSent(SessionIndex session, SlotIndex slot, Generation gen) const;
+  // When the unacknowledged grant was sent; kNever if there is none.
+  int64_t SentAtNs(SessionIndex session, SlotIndex slot, Generation gen) const;
+  // Time in which nobody could be heard does not count.
+  void ExtendSent(int64_t by_ns);
   bool IsTicketSent(SessionIndex session, uint64_t session_ticket) const;
   void ForgetSession(SessionIndex session);
   size_t sent_count() const { return sent_.size(); }

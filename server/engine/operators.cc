@@ -32,20 +32,21 @@ Result<SlotInfo> PoolEngine::LockSlot(Instant now, SlotIndex slot, const std::st
 
 Result<SlotInfo> PoolEngine::UnlockSlot(Instant now, SlotIndex slot, Actions& actions) {
   if (slot >= authority_.capacity()) return RefuseUnknownSlot(authority_.capacity());
-  if (slots_.is_admin_locked(slot)) {
-    last_seq_ = ledger_.EraseLock(slot);
-    SlotStates::State& state = slots_.Get(slot);
-    state.admin_locked = false;
-    state.reason.clear();
-    // Released into LOCKED while the lock hid it: the cooling counts from now.
-    if (std::exchange(state.draining, false) && release_locked_ &&
-        StateOf(authority_.LoadWord(slot)) == SlotState::kLocked) {
-      SlotLeft(now, slot, /*abrupt=*/false);
-    } else {
-      OpenSlot(slot);
-    }
-    Settle(now, actions);
+  if (!slots_.is_admin_locked(slot)) {
+    return Refuse(Reason::kFailedPrecondition, "the slot is not locked");
   }
+  last_seq_ = ledger_.EraseLock(slot);
+  SlotStates::State& state = slots_.Get(slot);
+  state.admin_locked = false;
+  state.reason.clear();
+  // Released into LOCKED while the lock hid it: the cooling counts from now.
+  if (std::exchange(state.draining, false) && release_locked_ &&
+      StateOf(authority_.LoadWord(slot)) == SlotState::kLocked) {
+    SlotLeft(now, slot, /*abrupt=*/false);
+  } else {
+    OpenSlot(slot);
+  }
+  Settle(now, actions);
   return DescribeSlot(now, slot);
 }
 
@@ -133,6 +134,21 @@ void PoolEngine::BeginDrain(Instant now, Reason reason, Actions& actions) {
   state_ = PoolState::kDraining;
   drain_reason_ = reason;
   for (const uint64_t ticket : queue_.AllTickets()) RefuseWaiter(ticket, reason, actions);
+  AdjustGate(now, actions);
+}
+
+void PoolEngine::ChangeRules(Instant now, PoolOptions options, Actions& actions) {
+  options_ = std::move(options);
+  AdjustGate(now, actions);
+}
+
+void PoolEngine::DeclareDamaged(Instant now, Actions& actions) {
+  if (std::exchange(is_damaged_, true)) return;
+  ++stats_.integrity_violations;
+  authority_.Withdraw();
+  for (const uint64_t ticket : queue_.AllTickets()) {
+    RefuseWaiter(ticket, Reason::kDataLoss, actions);
+  }
   AdjustGate(now, actions);
 }
 

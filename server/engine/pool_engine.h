@@ -81,6 +81,8 @@ struct RecoverOptions {
   bool same_boot = true;      // instants in the ledger are of the running kernel
   bool await_claims = false;  // kFresh: grant nothing until EndRecovery (holders may re-declare)
   Generation first_gen = 0;   // kFresh
+  // Least time a live lease has to be renewed in after a restart in the same boot.
+  int64_t restart_grace_ns = 15 * kSecond;
 };
 
 struct RecoverReport {
@@ -103,9 +105,9 @@ class PoolEngine {
   // First call, once. Before it the caller has stored the epoch (Authority::SetEpoch). Sets the
   // release word, initializes or adopts the segment (a kick included), restores the ledger's leases
   // under their own tokens, applies operator locks. Deadlines: same boot: the rest, but at least
-  // min(ttl, 15 s); other boot: the full ttl again. Leaves kRecovering if claims are awaited, else
-  // kActive. An adopted segment grants at once, but an open gate waits for EndRecovery or 1 s, so
-  // that sessions can present their tickets again.
+  // min(ttl, restart_grace); other boot: the full ttl again. Leaves kRecovering if claims are
+  // awaited, else kActive. An adopted segment grants at once, but an open gate waits for
+  // EndRecovery or 1 s, so that sessions can present their tickets again.
   RecoverReport Recover(Instant now, const LedgerContents& contents, const RecoverOptions& how,
                         Actions& actions);
   // A session says it held `slot` under `token`. True: it holds it (again). Fresh segment, while
@@ -161,9 +163,11 @@ class PoolEngine {
 
   // -- time
   // Every 50 ms or so; `since_last_ns` since the Tick before (0: unknown). Reconciles the words and
-  // audits; includes OnTimer. If no step that looks at deadlines (Tick, OnTimer, Acquire, Renew,
-  // Release) came for more than 1 s, this process was stopped or starved and nobody could renew:
-  // the first one that comes extends all leases by that time, at most 15 s.
+  // audits; ends local leases that are held beyond max_hold or whose holder is stalled (a part of
+  // a large pool a call); includes OnTimer. If no step that looks at deadlines (Tick, OnTimer,
+  // Acquire, Renew, Release) came for more than 1 s, this process was stopped or starved and nobody
+  // could renew or answer: the first one that comes extends all leases and stalls by that time, at
+  // most 15 s.
   void Tick(Instant now, int64_t since_last_ns, Actions& actions);
   // What is due at exact instants: waits, graces, cooling, revocations, leases, the gate.
   void OnTimer(Instant now, Actions& actions);
@@ -177,6 +181,7 @@ class PoolEngine {
   // -- operators
   Result<SlotInfo> LockSlot(Instant now, SlotIndex slot, const std::string& reason,
                             Actions& actions);
+  // Also takes back a lock that has not taken effect yet. kFailedPrecondition: it is not locked.
   Result<SlotInfo> UnlockSlot(Instant now, SlotIndex slot, Actions& actions);
   // grace_ns 0: at once. Else the holder is told, and the slot is taken when the grace ends; again
   // with a shorter grace: the earlier end holds. The answer is the lease as it is afterwards.
@@ -190,6 +195,14 @@ class PoolEngine {
   void BeginDrain(Instant now, Reason reason, Actions& actions);
   // Ends every lease, local and remote, as revoked without grace. After BeginDrain.
   void RevokeAll(Instant now, Actions& actions);
+  // Other rules for what happens from now on; what was granted stays. REQUIRES the same id,
+  // capacity, max_capacity, fairness, durability and resources, delays of slots (reuse_delay,
+  // lock_delay) where there were some and only there, and no limit per client where there was none.
+  void ChangeRules(Instant now, PoolOptions options, Actions& actions);
+  // Memory of the segment was lost, and this side sees zeroes in its place. No new grants for the
+  // life of this object; waiters are refused kDataLoss. Remote leases, whose truth is the ledger,
+  // go on, are renewed, released and expire. state() is kDamaged from now on.
+  void DeclareDamaged(Instant now, Actions& actions);
   // The store cannot take grants: remote requests and remote waiters are refused with `reason`
   // until it is called with kNone. Local ones go on: they need no store.
   void SetRemoteRefusal(Instant now, Reason reason, Actions& actions);
@@ -205,7 +218,7 @@ class PoolEngine {
   std::vector<WaiterInfo> ListWaiters(Instant now) const;  // by position, then the absent ones
   PoolCounts Counts() const;                               // O(capacity)
   const PoolStats& stats() const { return stats_; }
-  PoolState state() const { return state_; }
+  PoolState state() const { return is_damaged_ ? PoolState::kDamaged : state_; }
   const PoolOptions& options() const { return options_; }
 
  private:
@@ -256,11 +269,15 @@ class PoolEngine {
   void RepairDamaged(Instant now, SlotIndex slot);
   void AccountForAbsence(int64_t now_ns);
   void AuditHolds(Instant now, Actions& actions);
+  void EndOverdueHolds(Instant now, Actions& actions);
+  bool IsWanted() const;
+  bool IsStalled(int64_t now_ns, SessionIndex session, SlotIndex slot, Generation gen) const;
+  void DropTicketsOf(SessionIndex session, Actions& actions);
   void OpenDamageCase(Instant now, SlotIndex slot, Actions& actions);
   void HearDamageClaim(SessionIndex session, SlotIndex slot, Generation gen_held,
                        AuditBook::DamageCase& damage, Actions& actions);
-  void RestoreLease(Instant now, LeaseRecord record, bool same_boot, RecoverReport& report,
-                    Actions& actions);
+  void RestoreLease(Instant now, LeaseRecord record, const RecoverOptions& how,
+                    RecoverReport& report, Actions& actions);
   bool PutLeaseWord(Instant now, const LeaseRecord& record, RecoverReport& report,
                     Actions& actions);
   void FreeUnwrittenGrants(Instant now, RecoverReport& report, Actions& actions);
@@ -282,7 +299,7 @@ class PoolEngine {
     bool abrupt;
   };
 
-  const PoolOptions options_;
+  PoolOptions options_;
   Authority<RealMemory>& authority_;
   LedgerPort& ledger_;
   IdSource& ids_;
@@ -290,6 +307,7 @@ class PoolEngine {
   const bool release_locked_;  // what leaves BUSY comes LOCKED, and is opened here
 
   PoolState state_ = PoolState::kRecovering;
+  bool is_damaged_ = false;
   Reason drain_reason_ = Reason::kDraining;
   Reason remote_refusal_ = Reason::kNone;
   PoolStats stats_;
@@ -307,6 +325,7 @@ class PoolEngine {
   uint64_t local_grants_unscanned_ = 0;  // by the engine, since the last Scan
   int64_t heard_ns_ = 0;  // of the last step that looked at deadlines: this process was running
   SlotIndex audit_cursor_ = 0;
+  SlotIndex overdue_cursor_ = 0;
   bool is_fresh_ = false;  // the segment is of this life of the daemon
   absl::flat_hash_map<SlotIndex, FencingToken> claims_;  // kRecovering
   std::vector<UnfreedWord> unfreed_;

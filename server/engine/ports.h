@@ -33,6 +33,9 @@ class SessionsPort {
   virtual std::string PrincipalOf(SessionIndex session) const = 0;
   // When it attached, CLOCK_BOOTTIME. Bounds what a session can claim to have waited.
   virtual int64_t AttachedAtNs(SessionIndex session) const = 0;
+  // When anything was heard from it last, CLOCK_BOOTTIME; kNever if it does not have to answer (a
+  // process tree keeps its leases though nobody in it may read).
+  virtual int64_t HeardAtNs(SessionIndex session) const = 0;
 };
 
 }  // namespace leaseplane::engine

@@ -11,7 +11,6 @@
 namespace leaseplane::engine {
 namespace {
 
-constexpr int64_t kRestartGrace = 15 * kSecond;  // least rest after a restart in the same boot
 constexpr int64_t kGateHold = 1 * kSecond;
 constexpr int kRestoreTriesMax = 8;
 
@@ -35,7 +34,7 @@ RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
     leases_.AddTombstone(std::move(tombstone));
   }
   for (const LeaseRecord& record : contents.leases) {
-    RestoreLease(now, record, how.same_boot, report, actions);
+    RestoreLease(now, record, how, report, actions);
   }
   if (!is_fresh_) FreeUnwrittenGrants(now, report, actions);
   const bool awaits_claims = is_fresh_ && how.await_claims;
@@ -55,15 +54,17 @@ RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
   return report;
 }
 
-void PoolEngine::RestoreLease(Instant now, LeaseRecord record, bool same_boot,
+void PoolEngine::RestoreLease(Instant now, LeaseRecord record, const RecoverOptions& how,
                               RecoverReport& report, Actions& actions) {
+  const bool same_boot = how.same_boot;
   const SlotIndex slot = record.slot;
   if (slot >= authority_.capacity()) {
     last_seq_ = ledger_.EndLease(slot, LeaseState::kRevoked, now);
     ++report.leases_dropped;
     return;
   }
-  const int64_t least_ns = same_boot ? std::min(record.ttl_ns, kRestartGrace) : record.ttl_ns;
+  const int64_t least_ns =
+      same_boot ? std::min(record.ttl_ns, how.restart_grace_ns) : record.ttl_ns;
   const int64_t earliest_ns = now.boot_ns + least_ns;
   record.deadline_at_ns = same_boot ? std::max(record.deadline_at_ns, earliest_ns) : earliest_ns;
   if (!same_boot && record.max_end_at_ns != kNever) {
@@ -142,7 +143,7 @@ bool PoolEngine::Claim(Instant now, SessionIndex session, SlotIndex slot, Fencin
   }
   const SlotWord word = authority_.LoadWord(slot);
   const SlotWord claimed = BusyWord(session, GenerationOf(token));
-  if (state_ != PoolState::kRecovering) return word == claimed;
+  if (state_ != PoolState::kRecovering || is_damaged_) return word == claimed;
   if (leases_.At(slot) != nullptr) return false;
   const auto other = claims_.find(slot);
   if (other != claims_.end() && StateOf(word) == SlotState::kBusy) {
@@ -160,7 +161,7 @@ bool PoolEngine::Claim(Instant now, SessionIndex session, SlotIndex slot, Fencin
 
 void PoolEngine::EndRecovery(Instant now, Actions& actions) {
   gate_hold_until_ns_ = 0;
-  if (state_ == PoolState::kRecovering) {
+  if (state_ == PoolState::kRecovering && !is_damaged_) {
     state_ = PoolState::kActive;
     claims_.clear();
     // Locks first: a slot must not be free for a moment before it is locked.

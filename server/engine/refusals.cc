@@ -60,6 +60,11 @@ Refusal RefuseTtl(const PoolOptions& options) {
                                 InSeconds(options.max_ttl_ns));
 }
 
+Refusal RefuseDamaged() {
+  return Refuse(Reason::kDataLoss,
+                "shared memory of the pool was lost; the daemon has to be started again");
+}
+
 Refusal CheckHolder(const HolderRef& holder, const std::string& principal,
                     const std::string& client_id, FencingToken token) {
   if (holder.principal != principal ||

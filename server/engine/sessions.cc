@@ -15,6 +15,10 @@ void PoolEngine::Enqueue(Instant now, SessionIndex session, uint64_t ticket, int
       locals_.IsTicketSent(session, ticket) || !sessions_.IsActive(session)) {
     return;
   }
+  if (is_damaged_) {
+    actions.ticket_refused.push_back({session, ticket, Reason::kDataLoss});
+    return;
+  }
   if (state_ == PoolState::kDraining) {
     actions.ticket_refused.push_back({session, ticket, drain_reason_});
     return;

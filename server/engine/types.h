@@ -48,7 +48,7 @@ inline constexpr int64_t kAgeOutGuard = 250 * kMillisecond;
 
 enum class Fairness { kBounded, kFifo };
 enum class Durability { kNone, kAsync, kSync };
-enum class PoolState { kActive, kDraining, kRecovering };
+enum class PoolState { kActive, kDraining, kRecovering, kDamaged };
 enum class LeasePath { kLocal, kRemote };
 enum class LeaseState { kActive, kReleased, kExpired, kRevoked };
 enum class SlotView { kFree, kBusy, kLocked, kCooling, kQuarantined };
@@ -72,10 +72,12 @@ enum class Reason {
   kStaleToken,
   kNotHolder,
   kPermissionDenied,
+  kUnauthenticated,  // nobody, where somebody is asked for
   kFailedPrecondition,
   kDraining,     // the daemon is shutting down
   kRecovering,   // the daemon does not know yet who holds what
   kStoreFailed,  // the disk refuses; no new grants
+  kDataLoss,     // shared memory of the pool was lost; no new grants
   kCancelled,    // the waiter left or an operator removed it
   kUnimplemented,
   kInternal,
@@ -105,12 +107,19 @@ struct PoolOptions {
   uint32_t max_leases_per_client = 0;   // 0 = no limit; remote leases of one principal + client_id
   int64_t reuse_delay_ns = 0;           // COOLING after every end of a lease
   int64_t lock_delay_ns = 0;            // COOLING after expiry, revocation and holder death
+  // Local leases. max_hold: one is taken back after this long, counted from when the daemon first
+  // saw it; 0 = never. stall_timeout: if somebody wants slots, those of a process whose library has
+  // not answered for this long are taken back; 0 = never.
+  int64_t max_hold_ns = 0;
+  int64_t stall_timeout_ns = 30 * kSecond;
   bool local_enabled = true;
   std::vector<uint32_t> local_uids;  // empty = whoever may open the socket
   std::vector<uint32_t> local_gids;
   std::vector<std::string> resources;  // empty, or one per slot up to capacity
   std::map<std::string, std::string> labels;
   bool from_api = false;  // created by AdminService, kept in the store
+
+  bool operator==(const PoolOptions&) const = default;
 };
 
 struct RequestId {
@@ -172,6 +181,8 @@ struct PoolStats {  // monotonic since the daemon's start
   uint64_t refused_no_slot = 0, refused_timeout = 0, refused_queue_full = 0, refused_quota = 0;
   uint64_t released_remote = 0, renewed = 0, expired = 0, revoked = 0, stale_releases = 0;
   uint64_t recovered_local = 0;  // slots taken back from dead sessions
+  uint64_t held_too_long = 0;    // local leases ended by max_hold
+  uint64_t stalled = 0;          // local leases ended by stall_timeout
   uint64_t integrity_violations = 0;
   uint64_t gate_closings = 0;
 };

@@ -8,7 +8,7 @@ namespace leaseplane::engine {
 
 std::string WaitQueue::ClientOf(const Waiter& waiter) {
   // No principal starts with a separator, so a session cannot be mistaken for a remote client.
-  if (waiter.is_local()) return "\n" + std::to_string(waiter.session);
+  if (waiter.is_local()) return std::to_string(waiter.session).insert(0, 1, '\n');
   return ClientKey(waiter.request.principal, waiter.request.client_id);
 }
 

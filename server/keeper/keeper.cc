@@ -95,6 +95,8 @@ class KeeperLoop {
     }
     worker_ = pid;
     channel_ = std::move(mine);
+    // The worker before did not come to it. Blocked since before the fork, so it waits there.
+    if (holdings_.shared->reload_asked.load() != 0) ::kill(worker_, SIGHUP);
     Log(absl::StrCat("worker ", pid, " started, start ", holdings_.starts));
   }
 
@@ -142,6 +144,11 @@ class KeeperLoop {
   void HandleSignals() {
     signalfd_siginfo info;
     while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+      if (info.ssi_signo == SIGHUP) {
+        holdings_.shared->reload_asked.store(1);
+        if (worker_ != 0) ::kill(worker_, SIGHUP);
+        continue;
+      }
       if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT) continue;
       if (stopping_) continue;
       stopping_ = true;

@@ -5,7 +5,8 @@
 // the worker's fixed-size messages, has one thread, and uses no gRPC.
 //
 // Signals: TERM and INT are passed to the worker as TERM, which has `drain_timeout` and one second
-// to end; HUP is reserved. As process 1 of a container it reaps whatever is orphaned to it.
+// to end; HUP is passed on as it is. As process 1 of a container it reaps whatever is orphaned to
+// it.
 #pragma once
 
 #include <cstdint>

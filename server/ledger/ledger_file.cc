@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -14,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/unique_fd.h"
+#include "server/ledger/checksum.h"
 #include "server/ledger/record_codec.h"
 
 namespace leaseplane::ledger {
@@ -39,9 +39,8 @@ absl::Status FileError(const std::string& path, const char* action, int error) {
   }
 }
 
-uint32_t HeaderCrc(const LedgerHeader& header) {
-  return static_cast<uint32_t>(
-      crc32(0, reinterpret_cast<const Bytef*>(&header), offsetof(LedgerHeader, crc)));
+uint32_t HeaderChecksum(const LedgerHeader& header) {
+  return Checksum(0, &header, offsetof(LedgerHeader, checksum));
 }
 
 void RequireSane(const LedgerIdentity& identity) {
@@ -58,7 +57,8 @@ absl::Status DamagedFile(const std::string& path, const std::string& what) {
 absl::Status CheckHeader(const std::string& path, const LedgerHeader& header,
                          const LedgerIdentity& identity) {
   if (header.magic != kLedgerMagic) return DamagedFile(path, "it does not begin like a ledger");
-  if (header.crc != HeaderCrc(header)) return DamagedFile(path, "wrong checksum of the header");
+  if (header.checksum != HeaderChecksum(header))
+    return DamagedFile(path, "wrong checksum of the header");
   const auto other = [&path](const char* what) {
     return absl::FailedPreconditionError(absl::StrCat("ledger ", path, " is of another ", what));
   };
@@ -179,7 +179,7 @@ void LedgerFile::WriteHeader(const LedgerIdentity& identity) {
   header.boot_id[0] = identity.boot_id.hi;
   header.boot_id[1] = identity.boot_id.lo;
   std::memcpy(header.pool_id, identity.pool_id.data(), identity.pool_id.size());
-  header.crc = HeaderCrc(header);
+  header.checksum = HeaderChecksum(header);
   stores_.Copy(this->header(), &header, sizeof header);
 }
 

@@ -30,7 +30,7 @@
 namespace leaseplane::ledger {
 
 inline constexpr uint64_t kLedgerMagic = 0x31524544474C504CULL;  // "LPLGDER1" as stored
-inline constexpr uint32_t kLedgerVersion = 1;
+inline constexpr uint32_t kLedgerVersion = 2;
 inline constexpr uint32_t kHeaderBytes = 4096;
 inline constexpr uint64_t kTermBit = uint64_t{1} << 63;
 
@@ -47,18 +47,18 @@ struct LedgerHeader {
   uint64_t pool_uid[2];
   uint64_t boot_id[2];
   char pool_id[64];
-  uint32_t crc;  // of everything above
+  uint32_t checksum;  // of everything above
   uint32_t reserved;
   uint64_t clean;  // 1: the last process stopped in good order
   uint64_t hold_off_until_at_ns;
 };
-static_assert(sizeof(LedgerHeader) == 160 && offsetof(LedgerHeader, crc) == 136);
+static_assert(sizeof(LedgerHeader) == 160 && offsetof(LedgerHeader, checksum) == 136);
 static_assert(sizeof(LedgerHeader) <= kHeaderBytes);
 
 struct LeaseTerm {
   int64_t ttl_ns;
   int64_t deadline_at_ns;
-  uint32_t crc;  // of the token and the two above
+  uint32_t checksum;  // of the token and the two above
   uint32_t reserved;
 };
 static_assert(sizeof(LeaseTerm) == 24);
@@ -69,7 +69,7 @@ inline constexpr size_t kMetadataEncodedMax =
 
 struct LeaseBody {
   LeaseTerm terms[2];
-  uint32_t crc;  // of the token and of everything below that is in use
+  uint32_t checksum;  // of the token and of everything below that is in use
   uint32_t slot;
   uint64_t id[2];
   uint64_t request_id[2];
@@ -86,7 +86,7 @@ static_assert(sizeof(LeaseBody) == 792 && alignof(LeaseBody) == 8);
 static_assert(offsetof(LeaseBody, slot) == 52 && offsetof(LeaseBody, text) == 116);
 
 struct TombstoneBody {
-  uint32_t crc;  // of the number and of everything below that is in use
+  uint32_t checksum;  // of the number and of everything below that is in use
   uint32_t slot;
   int64_t token;
   uint64_t id[2];
@@ -102,7 +102,7 @@ struct TombstoneBody {
 static_assert(sizeof(TombstoneBody) == 208 && offsetof(TombstoneBody, text) == 75);
 
 struct LockBody {
-  uint32_t crc;  // of the version and of everything below that is in use
+  uint32_t checksum;  // of the version and of everything below that is in use
   uint32_t slot;
   uint8_t reason_bytes;
   char reason[engine::kReasonTextBytesMax];

@@ -22,25 +22,6 @@
 #include "server/ledger/record_codec.h"
 
 namespace leaseplane::ledger {
-namespace {
-
-engine::Tombstone MakeTombstone(const engine::LeaseRecord& lease, engine::LeaseState ended_as,
-                                engine::Instant now) {
-  engine::Tombstone tombstone;
-  tombstone.id = lease.id;
-  tombstone.slot = lease.slot;
-  tombstone.token = lease.token;
-  tombstone.principal = lease.principal;
-  tombstone.client_id = lease.client_id;
-  tombstone.request_id = lease.request_id;
-  tombstone.body_hash = lease.body_hash;
-  tombstone.ended_as = ended_as;
-  tombstone.ended_unix_ns = now.unix_ns;
-  tombstone.ended_at_ns = now.boot_ns;
-  return tombstone;
-}
-
-}  // namespace
 
 uint32_t TombstoneCountMax(uint32_t max_capacity) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(uint64_t{4} * max_capacity, 1024, 65536));
@@ -61,6 +42,9 @@ MappedLedger::MappedLedger(std::unique_ptr<LedgerFile> file) : file_(std::move(f
   const uint32_t slots = file_->max_capacity();
   dirty_leases_.is_dirty.resize(slots);
   dirty_locks_.is_dirty.resize(slots);
+  is_handed_over_.resize(slots);
+  has_row_.resize(slots);
+  is_short_.resize(size_t{file_->tombstone_count()} + 1);
   lock_record_of_.assign(slots, kNoLockRecord);
 }
 
@@ -123,10 +107,15 @@ void MappedLedger::WriteLease(const engine::LeaseRecord& record) {
 
 void MappedLedger::WriteTombstone(const engine::Tombstone& tombstone) {
   RequireLedger(tombstone.slot < file_->max_capacity(), "slot out of range");
+  TombstoneBody body{};
+  const size_t used = FillTombstone(last_tombstone_ + 1, tombstone, &body);
+  WriteTombstoneBody(body, used);
+}
+
+// The next one.
+void MappedLedger::WriteTombstoneBody(const TombstoneBody& body, size_t used) {
   const uint64_t number = last_tombstone_ + 1;
   const uint32_t place = TombstonePlace(number, file_->tombstone_count());
-  TombstoneBody body{};
-  const size_t used = FillTombstone(number, tombstone, &body);
   file_->stores().Copy(file_->tombstone_body(place), &body, used);
   file_->stores().Publish(file_->tombstone_word(place), number);
   last_tombstone_ = number;
@@ -162,6 +151,7 @@ uint64_t MappedLedger::NextSeq() {
 uint64_t MappedLedger::PutLease(const engine::LeaseRecord& record) {
   const uint64_t seq = NextSeq();
   WriteLease(record);
+  is_handed_over_[record.slot] = false;
   dirty_leases_.Add(record.slot);
   return seq;
 }
@@ -185,7 +175,12 @@ uint64_t MappedLedger::EndLease(SlotIndex slot, engine::LeaseState ended_as, eng
   RequireLedger(slot < file_->max_capacity() && *file_->lease_word(slot) != 0,
                 "EndLease without a live lease");
   const uint64_t seq = NextSeq();
-  WriteTombstone(MakeTombstone(ReadLease(slot), ended_as, now));
+  const FencingToken token = TokenOfWord(*file_->lease_word(slot));
+  TombstoneBody body{};
+  const size_t used =
+      FillTombstone(last_tombstone_ + 1, token, *file_->lease_body(slot), ended_as, now, &body);
+  WriteTombstoneBody(body, used);
+  is_short_[TombstonePlace(last_tombstone_, file_->tombstone_count())] = !is_handed_over_[slot];
   file_->stores().Publish(file_->lease_word(slot), 0);
   dirty_leases_.Add(slot);
   return seq;
@@ -230,7 +225,33 @@ void MappedLedger::TakeLocksInto(Changes* changes) {
   }
 }
 
-Changes MappedLedger::TakeChanges() {
+void MappedLedger::TakeLeasesInto(Take take, Changes* changes) {
+  for (const SlotIndex slot : dirty_leases_.Take()) {
+    const bool had_row = has_row_[slot];
+    const bool is_live = *file_->lease_word(slot) != 0;
+    has_row_[slot] = is_handed_over_[slot] = is_live;
+    if (is_live) {
+      changes->live_leases.push_back(ReadLease(slot));
+    } else if (had_row || take == Take::kAll) {
+      changes->ended_slots.push_back(slot);
+    }
+  }
+}
+
+void MappedLedger::TakeTombstonesInto(Take take, uint64_t first, Changes* changes) {
+  if (take == Take::kAll && std::exchange(has_passed_over_, false)) first = first_tombstone();
+  for (uint64_t n = first; n <= last_tombstone_; ++n) {
+    const uint32_t place = TombstonePlace(n, file_->tombstone_count());
+    if (take == Take::kCoalesced && is_short_[place]) {
+      has_passed_over_ = true;
+    } else if (n > last_taken_tombstone_ || is_short_[place] || changes->replaces_all) {
+      changes->tombstones.push_back({n, ReadTombstone(n)});
+      is_short_[place] = false;
+    }
+  }
+}
+
+Changes MappedLedger::TakeChanges(Take take) {
   Changes changes;
   changes.through_seq = last_seq_;
   changes.first_tombstone_kept = first_tombstone();
@@ -240,23 +261,19 @@ Changes MappedLedger::TakeChanges() {
     dirty_leases_.Take();
     dirty_locks_.Take();
     changes.replaces_all = true;
+    for (const engine::LeaseRecord& lease : contents.leases) {
+      has_row_[lease.slot] = is_handed_over_[lease.slot] = true;
+    }
     changes.live_leases = std::move(contents.leases);
     changes.locks = std::move(contents.locks);
     next_tombstone = first_tombstone();
     has_handed_over_ = has_handed_over_locks_ = true;
+    take = Take::kAll;
   } else {
-    for (const SlotIndex slot : dirty_leases_.Take()) {
-      if (*file_->lease_word(slot) != 0) {
-        changes.live_leases.push_back(ReadLease(slot));
-      } else {
-        changes.ended_slots.push_back(slot);
-      }
-    }
+    TakeLeasesInto(take, &changes);
     TakeLocksInto(&changes);
   }
-  for (uint64_t n = next_tombstone; n <= last_tombstone_; ++n) {
-    changes.tombstones.push_back({n, ReadTombstone(n)});
-  }
+  TakeTombstonesInto(take, next_tombstone, &changes);
   last_taken_tombstone_ = last_tombstone_;
   return changes;
 }

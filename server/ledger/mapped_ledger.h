@@ -31,6 +31,7 @@ namespace leaseplane::ledger {
 
 class LedgerFile;
 class StoreObserver;
+struct TombstoneBody;
 
 // What must agree before a file's content is believed.
 struct LedgerIdentity {
@@ -84,8 +85,11 @@ class MappedLedger final : public engine::LedgerPort {
   const std::string& path() const;
 
   // Hands over what changed since the last call; the first call of a process replaces all, because
-  // what an earlier process wrote down and did not hand over is not known.
-  Changes TakeChanges();
+  // what an earlier process wrote down and did not hand over is not known. kCoalesced: not the
+  // leases that were granted and ended since the last call, nor that they ended. Those stand in
+  // this file alone until a call with kAll hands over what is left of them.
+  enum class Take { kAll, kCoalesced };
+  Changes TakeChanges(Take take = Take::kAll);
   // The same for operator locks alone; the rest stays for a later TakeChanges.
   Changes TakeLockChanges();
 
@@ -118,10 +122,13 @@ class MappedLedger final : public engine::LedgerPort {
   bool IsEnded(SlotIndex slot, FencingToken token) const;
   void WriteLease(const engine::LeaseRecord& record);
   void WriteTombstone(const engine::Tombstone& tombstone);
+  void WriteTombstoneBody(const TombstoneBody& body, size_t used);
   void WriteLock(SlotIndex slot, const std::string& reason);
   engine::LeaseRecord ReadLease(SlotIndex slot) const;
   engine::Tombstone ReadTombstone(uint64_t number) const;
   uint64_t first_tombstone() const;
+  void TakeLeasesInto(Take take, Changes* changes);
+  void TakeTombstonesInto(Take take, uint64_t first, Changes* changes);
   void TakeLocksInto(Changes* changes);
   uint64_t NextSeq();
   void WithdrawClean();
@@ -136,6 +143,10 @@ class MappedLedger final : public engine::LedgerPort {
   uint64_t last_taken_tombstone_ = 0;
   uint64_t last_lock_version_ = 0;
   DirtySlots dirty_leases_;
+  std::vector<bool> is_handed_over_;  // by slot: its live lease has been
+  std::vector<bool> has_row_;         // by slot: some lease of it has been, and not its end
+  std::vector<bool> is_short_;        // by place: a tombstone of a lease that never was
+  bool has_passed_over_ = false;      // such a tombstone
   DirtySlots dirty_locks_;
   std::vector<uint32_t> lock_record_of_;  // by slot; kNoLockRecord if not locked
   std::vector<uint32_t> free_lock_records_;

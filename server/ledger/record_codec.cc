@@ -1,29 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/ledger/record_codec.h"
 
-#include <zlib.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
+#include "server/ledger/checksum.h"
 #include "server/ledger/metadata_codec.h"
 
 namespace leaseplane::ledger {
 namespace {
 
-uint32_t Crc(uint64_t seed, const void* bytes, size_t count) {
-  const auto start = crc32(0, reinterpret_cast<const Bytef*>(&seed), sizeof seed);
-  return static_cast<uint32_t>(
-      crc32(start, static_cast<const Bytef*>(bytes), static_cast<uInt>(count)));
-}
-
-// Checksum of what follows the `crc` of a body, up to `used` bytes of the body.
+// Checksum of what follows the `checksum` of a body, up to `used` bytes of the body.
 template <class Body>
-uint32_t BodyCrc(uint64_t word, const Body& body, size_t used) {
+uint32_t BodyChecksum(uint64_t word, const Body& body, size_t used) {
   constexpr size_t kFrom = offsetof(Body, slot);
-  return Crc(word, reinterpret_cast<const char*>(&body) + kFrom, used - kFrom);
+  return Checksum(word, reinterpret_cast<const char*>(&body) + kFrom, used - kFrom);
 }
 
 char* Append(const std::string& text, char* to) {
@@ -88,12 +81,12 @@ void RequireLedger(bool holds, const char* what) {
 
 LeaseTerm MakeTerm(FencingToken token, int64_t ttl_ns, int64_t deadline_at_ns) {
   LeaseTerm term{ttl_ns, deadline_at_ns, 0, 0};
-  term.crc = Crc(static_cast<uint64_t>(token), &term, offsetof(LeaseTerm, crc));
+  term.checksum = Checksum(static_cast<uint64_t>(token), &term, offsetof(LeaseTerm, checksum));
   return term;
 }
 
 bool IsTermSound(FencingToken token, const LeaseTerm& term) {
-  return term.crc == MakeTerm(token, term.ttl_ns, term.deadline_at_ns).crc;
+  return term.checksum == MakeTerm(token, term.ttl_ns, term.deadline_at_ns).checksum;
 }
 
 size_t FillLease(const engine::LeaseRecord& record, LeaseBody* body) {
@@ -108,7 +101,7 @@ size_t FillLease(const engine::LeaseRecord& record, LeaseBody* body) {
   body->metadata_bytes = static_cast<uint16_t>(metadata.size());
   Append(metadata, Append(record.client_id, Append(record.principal, body->text)));
   const size_t used = UsedBytes(*body);
-  body->crc = BodyCrc(static_cast<uint64_t>(record.token), *body, used);
+  body->checksum = BodyChecksum(static_cast<uint64_t>(record.token), *body, used);
   return used;
 }
 
@@ -121,7 +114,26 @@ size_t FillTombstone(uint64_t number, const engine::Tombstone& tombstone, Tombst
   body->ended_as = static_cast<uint8_t>(tombstone.ended_as);
   Append(tombstone.client_id, Append(tombstone.principal, body->text));
   const size_t used = UsedBytes(*body);
-  body->crc = BodyCrc(number, *body, used);
+  body->checksum = BodyChecksum(number, *body, used);
+  return used;
+}
+
+size_t FillTombstone(uint64_t number, FencingToken token, const LeaseBody& lease,
+                     engine::LeaseState ended_as, engine::Instant now, TombstoneBody* body) {
+  RequireLedger(HaveNamesLegalSize(lease), "a lease record changed under us");
+  body->slot = lease.slot;
+  body->token = token;
+  SetPair(lease.id[0], lease.id[1], body->id);
+  SetPair(lease.request_id[0], lease.request_id[1], body->request_id);
+  body->body_hash = lease.body_hash;
+  body->ended_unix_ns = now.unix_ns;
+  body->ended_at_ns = now.boot_ns;
+  body->ended_as = static_cast<uint8_t>(ended_as);
+  body->principal_bytes = lease.principal_bytes;
+  body->client_id_bytes = lease.client_id_bytes;
+  std::memcpy(body->text, lease.text, size_t{lease.principal_bytes} + lease.client_id_bytes);
+  const size_t used = UsedBytes(*body);
+  body->checksum = BodyChecksum(number, *body, used);
   return used;
 }
 
@@ -131,7 +143,7 @@ size_t FillLock(uint64_t version, SlotIndex slot, const std::string& reason, Loc
   body->reason_bytes = static_cast<uint8_t>(reason.size());
   Append(reason, body->reason);
   const size_t used = UsedBytes(*body);
-  body->crc = BodyCrc(version, *body, used);
+  body->checksum = BodyChecksum(version, *body, used);
   return used;
 }
 
@@ -140,7 +152,7 @@ std::optional<engine::LeaseRecord> ReadLeaseBody(uint64_t word, const LeaseBody&
   const LeaseTerm& term = body.terms[TermOfWord(word)];
   if (!IsTokenInRange(token) || !HaveNamesLegalSize(body) ||
       body.metadata_bytes > kMetadataEncodedMax || !IsTermSound(token, term) ||
-      body.crc != BodyCrc(static_cast<uint64_t>(token), body, UsedBytes(body))) {
+      body.checksum != BodyChecksum(static_cast<uint64_t>(token), body, UsedBytes(body))) {
     return std::nullopt;
   }
   engine::LeaseRecord record;
@@ -160,7 +172,7 @@ std::optional<engine::LeaseRecord> ReadLeaseBody(uint64_t word, const LeaseBody&
 std::optional<engine::Tombstone> ReadTombstoneBody(uint64_t number, const TombstoneBody& body) {
   if (!HaveNamesLegalSize(body) || !IsTokenInRange(body.token) ||
       body.ended_as > static_cast<uint8_t>(engine::LeaseState::kRevoked) ||
-      body.crc != BodyCrc(number, body, UsedBytes(body))) {
+      body.checksum != BodyChecksum(number, body, UsedBytes(body))) {
     return std::nullopt;
   }
   engine::Tombstone tombstone;
@@ -173,7 +185,7 @@ std::optional<engine::Tombstone> ReadTombstoneBody(uint64_t number, const Tombst
 }
 
 std::optional<engine::LockRecord> ReadLockBody(uint64_t version, const LockBody& body) {
-  if (body.crc != BodyCrc(version, body, UsedBytes(body))) return std::nullopt;
+  if (body.checksum != BodyChecksum(version, body, UsedBytes(body))) return std::nullopt;
   return engine::LockRecord{body.slot, std::string(body.reason, body.reason_bytes)};
 }
 

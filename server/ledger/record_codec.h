@@ -23,6 +23,9 @@ bool IsTermSound(FencingToken token, const LeaseTerm& term);
 // All return the number of bytes of `body` in use.
 size_t FillLease(const engine::LeaseRecord& record, LeaseBody* body);
 size_t FillTombstone(uint64_t number, const engine::Tombstone& tombstone, TombstoneBody* body);
+// Of a live lease that ends; what FillTombstone would make of its record.
+size_t FillTombstone(uint64_t number, FencingToken token, const LeaseBody& lease,
+                     engine::LeaseState ended_as, engine::Instant now, TombstoneBody* body);
 size_t FillLock(uint64_t version, SlotIndex slot, const std::string& reason, LockBody* body);
 
 std::optional<engine::LeaseRecord> ReadLeaseBody(uint64_t word, const LeaseBody& body);

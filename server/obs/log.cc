@@ -184,6 +184,8 @@ void SetUpLogging(Level level, Format format) {
   spdlog::set_default_logger(std::move(logger));
 }
 
+void SetLogLevel(Level level) { spdlog::set_level(SpdlogLevel(level)); }
+
 bool IsLogged(Level level) { return spdlog::should_log(SpdlogLevel(level)); }
 
 void Log(Level level, std::string_view message, Fields fields) {

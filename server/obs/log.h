@@ -54,6 +54,8 @@ using Fields = std::initializer_list<Field>;
 
 // Call once at start, before other threads log.
 void SetUpLogging(Level level, Format format);
+// At any time, from any thread.
+void SetLogLevel(Level level);
 bool IsLogged(Level level);
 void Log(Level level, std::string_view message, Fields fields = {});
 

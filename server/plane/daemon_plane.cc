@@ -260,11 +260,14 @@ obs::DaemonFigures DaemonPlane::Figures() const {
     entry.id = pool->id();
     entry.histograms = pool->histograms();
     pool->View([&](PoolEngine& engine, Instant) {
+      entry.state = engine.state();
       entry.counts = engine.Counts();
       entry.stats = engine.stats();
     });
   }
   figures.sessions = attach_->session_count();
+  figures.sessions_lingering = attach_->lingering_count();
+  figures.sessions_max = options_.sessions_max;
   for (int i = 0; i < attach::kRejectionCount; ++i) {
     const auto rejection = static_cast<attach::Rejection>(i);
     figures.attach_rejected.emplace_back(attach::RejectionName(rejection),

@@ -29,6 +29,7 @@
 #include "server/plane/release_listener.h"
 #include "server/plane/session_bridge.h"
 #include "server/plane/ticker.h"
+#include "server/security/access.h"
 #include "server/store/state_store.h"
 #include "server/store/store_writer.h"
 
@@ -39,8 +40,12 @@ struct PlaneOptions {
   std::string state_dir;  // locked, with its folders
   store::StoreOptions store;
   std::vector<engine::PoolOptions> pools;  // of the configuration
+  int64_t restart_grace_ns = 15 * engine::kSecond;
   int64_t redeclare_grace_ns = 10 * engine::kSecond;
   uint32_t sessions_max = 1'024;
+  uint32_t sessions_per_process_max = 0;  // 0: no limit
+  uint32_t sessions_per_uid_max = 0;      // 0: no limit
+  security::AccessPolicy access;  // of local processes; remote callers are the rpc layer's
 };
 
 class DaemonPlane final : public Plane {
@@ -58,6 +63,13 @@ class DaemonPlane final : public Plane {
   absl::Status Stop();
 
   obs::DaemonFigures Figures() const;
+
+  // Pools of the configuration that are new, and rules of pools that are there (what may change:
+  // PoolEngine::ChangeRules). All or, with an error, nothing.
+  absl::Status ApplyPools(const std::vector<engine::PoolOptions>& added,
+                          const std::vector<engine::PoolOptions>& changed);
+  // Limits of sessions from now on; 0: none.
+  void SetSessionLimits(uint32_t per_process_max, uint32_t per_uid_max);
 
   ServerInfo Info() const override;
   Readiness readiness() const override;
@@ -115,6 +127,7 @@ class DaemonPlane final : public Plane {
   // -- pool_admin.cc
   std::optional<engine::Refusal> CheckNewPool(const engine::PoolOptions& options);
   std::optional<uint32_t> FreeHandle() const;
+  absl::StatusOr<PoolPtr> BuildPool(const engine::PoolOptions& options);
   std::optional<engine::Refusal> EmptyPool(PoolRuntime& pool, bool force);
   static void CloseForGood(PoolRuntime& pool);
   absl::Status RemovePool(const PoolPtr& pool);

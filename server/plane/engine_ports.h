@@ -27,6 +27,9 @@ class AttachedSessions final : public engine::SessionsPort {
     return absl::StrCat("uid:", table_.UidOf(session));
   }
   int64_t AttachedAtNs(SessionIndex session) const override { return table_.AttachedAtNs(session); }
+  int64_t HeardAtNs(SessionIndex session) const override {
+    return table_.IsTree(session) ? engine::kNever : table_.HeardAtNs(session);
+  }
 
  private:
   const attach::SessionTable& table_;

@@ -20,6 +20,10 @@ LeaseWatchers::FollowerPtr LeaseWatchers::FindOrAdd(LeaseWatcher* watcher) {
   return follower;
 }
 
+void LeaseWatchers::Count(const Key& key, int change) {
+  counts_[key.second % counts_.size()].fetch_add(change, std::memory_order_relaxed);
+}
+
 void LeaseWatchers::Watch(LeaseWatcher* watcher) {
   obs::MutexLock lock(&mu_);
   FindOrAdd(watcher);
@@ -30,6 +34,7 @@ void LeaseWatchers::WatchLease(LeaseWatcher* watcher, const engine::LeaseId& id)
   const FollowerPtr follower = FindOrAdd(watcher);
   const Key key{id.hi, id.lo};
   std::vector<FollowerPtr>& followers = by_lease_[key];
+  if (followers.empty()) Count(key, +1);
   if (std::find(followers.begin(), followers.end(), follower) != followers.end()) return;
   followers.push_back(follower);
   follower->leases.push_back(key);
@@ -47,7 +52,9 @@ void LeaseWatchers::Unwatch(LeaseWatcher* watcher) {
       auto lease = by_lease_.find(key);
       if (lease == by_lease_.end()) continue;
       std::erase(lease->second, follower);
-      if (lease->second.empty()) by_lease_.erase(lease);
+      if (!lease->second.empty()) continue;
+      by_lease_.erase(lease);
+      Count(key, -1);
     }
   }
   // From inside its own call the lock is ours already, and this is the last call.
@@ -68,6 +75,7 @@ std::vector<LeaseWatchers::FollowerPtr> LeaseWatchers::FollowersOf(const engine:
   std::vector<FollowerPtr> followers = it->second;
   if (forget) {
     for (const FollowerPtr& follower : followers) std::erase(follower->leases, it->first);
+    Count(it->first, -1);
     by_lease_.erase(it);
   }
   return followers;

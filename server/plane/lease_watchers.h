@@ -2,9 +2,12 @@
 //
 // LeaseWatchers: who follows which lease. Calls to one watcher come one at a time; Unwatch returns
 // only when none is under way (except from inside a call of the same watcher).
-// Threads: any. Errors: none. Cost: one lock shared by all, held for look-ups only.
+// Threads: any. Errors: none. Cost: one lock shared by all, held for look-ups only; the end of a
+// lease that nobody follows does not take it.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,6 +26,10 @@ class LeaseWatchers {
   void WatchLease(LeaseWatcher* watcher, const engine::LeaseId& id);
   void Unwatch(LeaseWatcher* watcher);
 
+  // False: nobody follows the lease. True: perhaps somebody does.
+  bool MayBeWatched(const engine::LeaseId& id) const {
+    return counts_[id.lo % counts_.size()].load(std::memory_order_relaxed) != 0;
+  }
   void Lost(const std::string& pool, const engine::LeaseId& id, engine::Reason reason);
   void RevokeRequested(const std::string& pool, const engine::LeaseId& id, int64_t grace_ns);
   void Draining();
@@ -43,10 +50,14 @@ class LeaseWatchers {
 
   FollowerPtr FindOrAdd(LeaseWatcher* watcher) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::vector<FollowerPtr> FollowersOf(const engine::LeaseId& id, bool forget);
+  void Count(const Key& key, int change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   obs::Mutex mu_;
   std::map<LeaseWatcher*, FollowerPtr> followers_ ABSL_GUARDED_BY(mu_);
   std::map<Key, std::vector<FollowerPtr>> by_lease_ ABSL_GUARDED_BY(mu_);
+  // Of followed leases by the low bits of their id. Written under mu_, read without: relaxed,
+  // because who begins to follow while the lease ends may miss the end in any case.
+  std::array<std::atomic<int32_t>, 4096> counts_{};
 };
 
 }  // namespace leaseplane::plane

@@ -2,6 +2,7 @@
 //
 // How the worker comes up and goes down. Order: store, sessions, writer, pools, threads; the
 // reverse on the way down.
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "core/shm/fault_guard.h"
 #include "server/obs/log.h"
 #include "server/plane/daemon_plane.h"
 #include "server/store/state_dir.h"
@@ -42,6 +44,8 @@ DaemonPlane::~DaemonPlane() {
 absl::StatusOr<std::unique_ptr<DaemonPlane>> DaemonPlane::Start(PlaneOptions options,
                                                                 keeper::Holdings& holdings,
                                                                 keeper::Vault& vault) {
+  // Not for SESS and the ledgers: without these the worker had better end.
+  if (!shm::FaultGuard::Install()) return absl::ErrnoToStatus(errno, "cannot handle SIGBUS");
   std::unique_ptr<DaemonPlane> plane(new DaemonPlane(std::move(options), vault));
   plane->shared_ = holdings.shared;
   plane->worker_starts_ = holdings.starts;
@@ -132,9 +136,11 @@ absl::Status DaemonPlane::OpenSessions(keeper::Holdings& holdings) {
   }
   table_ = std::make_unique<attach::SessionTable>(shared_, sess_.mapping.base());
   sessions_ = std::make_unique<AttachedSessions>(*table_);
-  bridge_ = std::make_unique<SessionBridge>(pools_, *table_);
+  bridge_ = std::make_unique<SessionBridge>(pools_, *table_, options_.access);
   attach::AttachOptions attach_options;
   attach_options.sessions_max = options_.sessions_max;
+  attach_options.sessions_per_process_max = options_.sessions_per_process_max;
+  attach_options.sessions_per_uid_max = options_.sessions_per_uid_max;
   attach_options.instance_id = store_->instance_id();
   attach_options.segment_uid = uid;
   attach_options.listener_fd = listener_fd_.get();
@@ -179,7 +185,8 @@ absl::Status DaemonPlane::StartPools(keeper::Holdings& holdings) {
 
   builder_ = std::make_unique<PoolBuilder>(BuilderContext{
       store_.get(), &vault_, sess_.mapping.base(), store::LedgerDir(options_.state_dir), boot_id_,
-      last_run_, claims_possible_, options_.redeclare_grace_ns, &shared_->recovering_until_ns,
+      last_run_, claims_possible_, options_.restart_grace_ns, options_.redeclare_grace_ns,
+      &shared_->recovering_until_ns,
       Outlets{attach_.get(), writer_.get(), &watchers_, &ids_, sessions_.get()}});
   listener_ = std::make_unique<ReleaseListener>();
   writer_->Start();
@@ -272,6 +279,7 @@ absl::Status DaemonPlane::Stop() {
     return absl::OkStatus();
   }
   const uint32_t sessions = attach_->session_count();
+  for (const PoolPtr& pool : pools_.All()) pool->HandOverAll();
   absl::Status status = writer_->Drain(boot_id_, sessions, UnixSeconds());
   if (status.ok()) {
     for (const PoolPtr& pool : pools_.All()) pool->MarkLedgerClean();

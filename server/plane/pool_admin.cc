@@ -63,28 +63,34 @@ std::optional<uint32_t> DaemonPlane::FreeHandle() const {
   return std::nullopt;
 }
 
-Result<PoolInfo> DaemonPlane::CreatePool(engine::PoolOptions options) {
-  obs::MutexLock admin(&admin_mu_);
-  options.from_api = true;
-  if (options.max_capacity == 0) options.max_capacity = options.capacity;
-  if (std::optional<Refusal> refusal = CheckNewPool(options)) return *refusal;
+// A pool that nobody sees yet.
+absl::StatusOr<PoolPtr> DaemonPlane::BuildPool(const engine::PoolOptions& options) {
   const std::optional<uint32_t> handle = FreeHandle();
-  if (!handle) return Refuse(Reason::kFailedPrecondition, "", "the daemon has no room for a pool");
+  if (!handle) return absl::FailedPreconditionError("the daemon has no room for a pool");
   auto epochs = store_->BumpEpochs({options.id}, UnixSeconds());
-  if (!epochs.ok()) return FromStore(epochs.status());
+  if (!epochs.ok()) return epochs.status();
   const store::PoolEpoch epoch = epochs->at(options.id);
-  absl::Status stored = store_->PutPool(options, UnixSeconds());
-  if (!stored.ok()) return FromStore(stored);
+  if (options.from_api) {
+    absl::Status stored = store_->PutPool(options, UnixSeconds());
+    if (!stored.ok()) return stored;
+  }
   // A pool the store did not know grants nothing in the second it was numbered in.
   while (UnixSeconds() < epoch.usable_from_unix_s &&
          epoch.usable_from_unix_s <= UnixSeconds() + 2) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   auto pool = builder_->Build(options, *handle, epoch, std::nullopt);
-  if (!pool.ok()) {
-    store_->ErasePool(options.id).IgnoreError();
-    return FromStore(pool.status());
-  }
+  if (!pool.ok() && options.from_api) store_->ErasePool(options.id).IgnoreError();
+  return pool;
+}
+
+Result<PoolInfo> DaemonPlane::CreatePool(engine::PoolOptions options) {
+  obs::MutexLock admin(&admin_mu_);
+  options.from_api = true;
+  if (options.max_capacity == 0) options.max_capacity = options.capacity;
+  if (std::optional<Refusal> refusal = CheckNewPool(options)) return *refusal;
+  auto pool = BuildPool(options);
+  if (!pool.ok()) return FromStore(pool.status());
   AddPool(*pool);
   obs::Log(obs::Level::kInfo, "pool created",
            {{"pool", options.id}, {"capacity", options.capacity}});

@@ -50,7 +50,9 @@ absl::StatusOr<PoolPtr> PoolBuilder::Build(const engine::PoolOptions& options, u
   absl::StatusOr<PoolSegments> segments =
       GetSegments(options, handle, epoch.epoch, std::move(held), is_adopted);
   if (!segments.ok()) return segments.status();
-  const PoolWords<RealMemory> words = WordsOf(segments->base(), context_.sess);
+  PoolWords<RealMemory> words = WordsOf(segments->base(), context_.sess);
+  words.base_epochs =
+      shm::BaseEpochsOf(segments->base().meta, segments->meta_bytes(), segments->geometry());
   auto pool = std::make_shared<PoolRuntime>(options, handle, epoch.epoch, *std::move(segments),
                                             words, std::move(recovered->ledger), context_.outlets);
   Recover(*pool, *recovered, is_adopted, epoch);
@@ -69,6 +71,7 @@ void PoolBuilder::Recover(PoolRuntime& pool, const store::RecoveredPool& recover
   how.same_boot = recovered.decision.are_deadlines_valid;
   how.await_claims = !is_adopted && (has_claims || is_held_off);
   how.first_gen = epoch.base_generation;
+  how.restart_grace_ns = context_.restart_grace_ns;
   if (how.await_claims) {
     const int64_t claims_until_ns = has_claims ? now_ns + context_.redeclare_grace_ns : now_ns;
     pool.recover_until_ns = std::max(claims_until_ns, recovered.hold_off_until_at_ns);

@@ -25,6 +25,7 @@ struct BuilderContext {
   std::optional<store::RunMarker> last_run;
   // Processes may hold slots of segments that are gone, and come to say so.
   bool claims_possible = false;
+  int64_t restart_grace_ns = 0;
   int64_t redeclare_grace_ns = 0;
   std::atomic<int64_t>* recovering_until_ns = nullptr;  // for the next worker, see SharedBlock
   Outlets outlets;

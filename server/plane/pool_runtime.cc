@@ -2,30 +2,55 @@
 #include "server/plane/pool_runtime.h"
 
 #include "core/attach/messages.h"
+#include "server/obs/log.h"
 
 namespace leaseplane::plane {
 
 PoolRuntime::PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch,
                          PoolSegments segments, PoolWords<RealMemory> words,
                          std::unique_ptr<ledger::MappedLedger> ledger, const Outlets& outlets)
-    : options_(std::move(options)),
+    : options_(rules_.emplace_back(std::make_unique<const engine::PoolOptions>(std::move(options)))
+                   .get()),
       handle_(handle),
       epoch_(epoch),
       segments_(std::move(segments)),
       words_(words),
       outlets_(outlets),
-      holds_(options_.capacity),
+      holds_(this->options().capacity),
       ledger_(std::move(ledger)),
-      authority_(words_, options_.capacity),
-      engine_(options_, authority_, *ledger_, *outlets_.ids, *outlets_.sessions) {
+      authority_(words_, this->options().capacity),
+      engine_(this->options(), authority_, *ledger_, *outlets_.ids, *outlets_.sessions) {
   authority_.SetEpoch(epoch);
 }
 
-void PoolRuntime::StepDone() {
+void PoolRuntime::ChangeRules(engine::PoolOptions options) {
+  rules_.push_back(std::make_unique<const engine::PoolOptions>(std::move(options)));
+  const engine::PoolOptions& rules = *rules_.back();
+  options_.store(&rules, std::memory_order_release);
+  Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    engine.ChangeRules(now, rules, actions);
+  });
+}
+
+engine::Instant PoolRuntime::Now() const {
+  const int64_t boot_ns = obs::BootNowNs();
+  return {boot_ns, boot_ns + unix_minus_boot_ns_};
+}
+
+bool PoolRuntime::StepDone() {
+  if (segments_.has_faulted() && engine_.state() != engine::PoolState::kDamaged) {
+    obs::Log(obs::Level::kError, "shared memory of a pool was lost; it grants nothing any more",
+             {{"pool", id()}});
+    engine_.DeclareDamaged(Now(), step_actions_);
+  }
   next_deadline_ns_.store(engine_.NextDeadlineNs(), std::memory_order_relaxed);
-  if (step_actions_.Empty()) return;
+  std::erase_if(step_actions_.lease_ended, [this](const engine::Actions::LeaseEnded& ended) {
+    return !outlets_.watchers->MayBeWatched(ended.id);
+  });
+  if (step_actions_.Empty()) return false;
   outbox_.push_back(std::move(step_actions_));
   step_actions_ = engine::Actions();
+  return true;
 }
 
 // One thread at a time carries out, so that what two steps say arrives in the order of the steps.
@@ -167,6 +192,8 @@ Result<engine::QueueState> PoolRuntime::QueuePosition(uint64_t ticket) {
 
 void PoolRuntime::Tick(int64_t since_last_ns) {
   Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    mu_.AssertHeld();
+    unix_minus_boot_ns_ = obs::UnixNowNs() - now.boot_ns;
     if (is_closed.load()) return;
     engine.Tick(now, since_last_ns, actions);
     if (now.boot_ns >= recover_until_ns.load()) {
@@ -190,12 +217,21 @@ bool PoolRuntime::OnReleased() {
 
 ledger::Changes PoolRuntime::TakeChanges() {
   obs::MutexLock lock(&mu_);
-  return ledger_->TakeChanges();
+  // What must be known after a crash of the host is waited for by its caller, and so handed over
+  // while it lives; what ended within one flush need not trouble the disk at all.
+  const bool is_async = options_.durability == engine::Durability::kAsync;
+  return ledger_->TakeChanges(is_async && !hands_over_all_ ? ledger::MappedLedger::Take::kCoalesced
+                                                           : ledger::MappedLedger::Take::kAll);
 }
 
 ledger::Changes PoolRuntime::TakeLockChanges() {
   obs::MutexLock lock(&mu_);
   return ledger_->TakeLockChanges();
+}
+
+void PoolRuntime::HandOverAll() {
+  obs::MutexLock lock(&mu_);
+  hands_over_all_ = true;
 }
 
 void PoolRuntime::MarkLedgerClean() {

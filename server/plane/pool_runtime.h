@@ -4,7 +4,8 @@
 // the carrying out of its actions after the lock is released, in the order of the steps.
 //
 // Ownership: shared; whoever works with a pool holds a reference, so segments stay mapped. Threads:
-// any. Errors: as the engine's. Cost: Step is one lock and two clock reads on top of the engine.
+// any. Errors: as the engine's. Cost: Step is one lock and one clock read on top of the engine, and
+// what there is to carry out. Wall time is for people: it is as of the last tick.
 #pragma once
 
 #include <atomic>
@@ -49,8 +50,11 @@ class PoolRuntime final : public store::ChangeSource,
               PoolWords<RealMemory> words, std::unique_ptr<ledger::MappedLedger> ledger,
               const Outlets& outlets);
 
-  const std::string& id() const { return options_.id; }
-  const engine::PoolOptions& options() const { return options_; }
+  const std::string& id() const { return options().id; }
+  // As they are now; the reference stays valid as long as the pool.
+  const engine::PoolOptions& options() const { return *options_.load(std::memory_order_acquire); }
+  // See PoolEngine::ChangeRules. Rare: the rules before are kept until the pool goes.
+  void ChangeRules(engine::PoolOptions options) ABSL_LOCKS_EXCLUDED(mu_);
   uint32_t handle() const { return handle_; }
   Epoch epoch() const { return epoch_; }
   const PoolSegments& segments() const { return segments_; }
@@ -89,6 +93,8 @@ class PoolRuntime final : public store::ChangeSource,
   // -- store::ChangeSource
   ledger::Changes TakeChanges() override;
   ledger::Changes TakeLockChanges() override;
+  // From now on the store gets everything the ledger holds: the daemon stops in good order.
+  void HandOverAll();
   void MarkLedgerClean();
 
   std::shared_ptr<const obs::PoolHistograms> histograms() const { return histograms_; }
@@ -96,7 +102,9 @@ class PoolRuntime final : public store::ChangeSource,
  private:
   using ListenerPtr = std::shared_ptr<AcquireListener>;
 
-  void StepDone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  engine::Instant Now() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // True: there is something to carry out.
+  bool StepDone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CarryOut() ABSL_LOCKS_EXCLUDED(mu_);
   void CarryOutOne(engine::Actions& actions);
   void CarryOutLocal(const engine::Actions& actions);
@@ -106,7 +114,8 @@ class PoolRuntime final : public store::ChangeSource,
   void StoreRefused(uint64_t ticket, const engine::Grant& grant);
   ListenerPtr TakeListener(uint64_t ticket);
 
-  const engine::PoolOptions options_;
+  std::vector<std::unique_ptr<const engine::PoolOptions>> rules_;  // of ChangeRules' one thread
+  std::atomic<const engine::PoolOptions*> options_;                // the last of them
   const uint32_t handle_;
   const Epoch epoch_;
   PoolSegments segments_;
@@ -117,6 +126,7 @@ class PoolRuntime final : public store::ChangeSource,
   std::atomic<int64_t> next_deadline_ns_{engine::kNever};
 
   obs::Mutex mu_;
+  int64_t unix_minus_boot_ns_ ABSL_GUARDED_BY(mu_) = obs::UnixNowNs() - obs::BootNowNs();
   std::unique_ptr<ledger::MappedLedger> ledger_ ABSL_GUARDED_BY(mu_);
   Authority<RealMemory> authority_;  // its Beat needs no lock, all else mu_
   engine::PoolEngine engine_ ABSL_GUARDED_BY(mu_);
@@ -124,6 +134,7 @@ class PoolRuntime final : public store::ChangeSource,
   engine::Actions step_actions_ ABSL_GUARDED_BY(mu_);
   std::vector<engine::Actions> outbox_ ABSL_GUARDED_BY(mu_);
   bool carrying_out_ ABSL_GUARDED_BY(mu_) = false;
+  bool hands_over_all_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 using PoolPtr = std::shared_ptr<PoolRuntime>;
@@ -131,21 +142,22 @@ using PoolPtr = std::shared_ptr<PoolRuntime>;
 template <class Body>
 auto PoolRuntime::Step(Body&& body) {
   using Answer = decltype(body(engine_, engine::Instant{}, step_actions_));
+  bool has_news = false;
   if constexpr (std::is_void_v<Answer>) {
     {
       obs::MutexLock lock(&mu_);
-      body(engine_, NowInstant(), step_actions_);
-      StepDone();
+      body(engine_, Now(), step_actions_);
+      has_news = StepDone();
     }
-    CarryOut();
+    if (has_news) CarryOut();
   } else {
     auto answer = [&] {
       obs::MutexLock lock(&mu_);
-      auto result = body(engine_, NowInstant(), step_actions_);
-      StepDone();
+      auto result = body(engine_, Now(), step_actions_);
+      has_news = StepDone();
       return result;
     }();
-    CarryOut();
+    if (has_news) CarryOut();
     return answer;
   }
 }
@@ -153,7 +165,7 @@ auto PoolRuntime::Step(Body&& body) {
 template <class Body>
 auto PoolRuntime::View(Body&& body) {
   obs::MutexLock lock(&mu_);
-  return body(engine_, NowInstant());
+  return body(engine_, Now());
 }
 
 }  // namespace leaseplane::plane

@@ -2,9 +2,12 @@
 #include "server/plane/pool_segments.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/random.h>
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -28,14 +31,33 @@ bool IsSealed(int fd) {
   return seals >= 0 && (seals & F_SEAL_SEAL) != 0;
 }
 
+// What the kernel gave and nobody has used, of one thread: one system call for many words.
+struct RandomStock {
+  std::array<uint64_t, 32> words;  // so few bytes come whole
+  size_t left = 0;
+};
+
+RandomStock& Stock() {
+  static thread_local RandomStock stock;
+  return stock;
+}
+
 }  // namespace
 
 uint64_t RandomWord() {
-  uint64_t word = 0;
-  while (word == 0) {
-    if (::getrandom(&word, sizeof(word), 0) != sizeof(word)) word = 0;
+  // A child must not draw the words of its parent; of the parent's threads it has this one alone.
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { Stock().left = 0; });
+  static_cast<void>(registered);
+  RandomStock& stock = Stock();
+  for (;;) {
+    if (stock.left == 0) {
+      const size_t bytes = sizeof(stock.words);
+      if (::getrandom(stock.words.data(), bytes, 0) != static_cast<ssize_t>(bytes)) continue;
+      stock.left = stock.words.size();
+    }
+    const uint64_t word = std::exchange(stock.words[--stock.left], 0);
+    if (word != 0) return word;
   }
-  return word;
 }
 
 absl::Status PoolSegments::Seal() const {
@@ -64,6 +86,7 @@ absl::StatusOr<PoolSegments> PoolSegments::Create(const engine::PoolOptions& opt
   if (status.ok()) status = MakeOne(name + "-ctl", s.geometry_.ctl_bytes, s.ctl_fd_, s.ctl_);
   if (status.ok()) status = MakeOne(name + "-meta", meta_bytes, s.meta_fd_, s.meta_);
   if (!status.ok()) return status;
+  s.Guard();
   shm::FormatCtl(s.ctl_.base(), s.geometry_, s.uid_, epoch);
   shm::FormatMeta(s.meta_.base(), s.geometry_, s.uid_, options.resources);
   shm::Publish(s.meta_.base());
@@ -97,12 +120,20 @@ absl::StatusOr<PoolSegments> PoolSegments::Adopt(keeper::HeldPool held, uint32_t
   s.data_ = std::move(held.data.mapping);
   s.ctl_ = std::move(held.ctl.mapping);
   s.meta_ = std::move(held.meta.mapping);
-  if (s.data_.bytes() != s.geometry_.data_bytes || s.ctl_.bytes() != s.geometry_.ctl_bytes) {
+  if (s.data_.bytes() != s.geometry_.data_bytes || s.ctl_.bytes() != s.geometry_.ctl_bytes ||
+      s.meta_.bytes() < shm::MetaBytes(s.geometry_, {})) {
     return absl::FailedPreconditionError("segments of another size");
   }
   absl::Status status = s.Seal();
   if (!status.ok()) return status;
+  s.Guard();
   return s;
+}
+
+void PoolSegments::Guard() {
+  data_guard_ = shm::FaultGuard(data_.base(), data_.bytes());
+  ctl_guard_ = shm::FaultGuard(ctl_.base(), ctl_.bytes());
+  meta_guard_ = shm::FaultGuard(meta_.base(), meta_.bytes());
 }
 
 void PoolSegments::Publish() { shm::Publish(ctl_.base()); }

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/unique_fd.h"
+#include "core/shm/fault_guard.h"
 #include "core/shm/mapping.h"
 #include "core/shm/segment.h"
 #include "server/engine/types.h"
@@ -30,6 +31,11 @@ class PoolSegments {
 
   void Publish();
 
+  // Memory of the pool was lost; this process does not see any more what the clients see.
+  bool has_faulted() const {
+    return data_guard_.has_faulted() || ctl_guard_.has_faulted() || meta_guard_.has_faulted();
+  }
+
   shm::PoolBase base() const { return {data_.base(), ctl_.base(), meta_.base(), geometry_}; }
   const shm::Geometry& geometry() const { return geometry_; }
   uint64_t uid() const { return uid_; }
@@ -41,14 +47,16 @@ class PoolSegments {
  private:
   PoolSegments() = default;
   absl::Status Seal() const;
+  void Guard();
 
   shm::Geometry geometry_{};
   uint64_t uid_ = 0;
   UniqueFd data_fd_, ctl_fd_, meta_fd_;
   shm::Mapping data_, ctl_, meta_;
+  shm::FaultGuard data_guard_, ctl_guard_, meta_guard_;  // go before the mappings
 };
 
-// 64 random bits, never 0.
+// 64 random bits, never 0. Any thread; a system call now and then.
 uint64_t RandomWord();
 
 }  // namespace leaseplane::plane

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "server/security/principal.h"
+
 namespace leaseplane::plane {
 namespace {
 
@@ -45,6 +47,10 @@ std::variant<attach::OpenedPool, attach::Refusal> SessionBridge::OpenPool(Sessio
                                                                           const attach::Peer& peer,
                                                                           std::string_view name) {
   if (draining_.load()) return attach::Refusal::kDraining;
+  // First, so that who has no right does not learn whether the pool exists.
+  const security::Rights rights =
+      access_.RightsIn(name, security::UidPrincipal(peer.uid), security::Door::kUnixSocket);
+  if ((rights & security::kAcquire) == 0) return attach::Refusal::kNotAllowed;
   PoolPtr pool = pools_.Find(std::string(name));
   if (!pool) return attach::Refusal::kUnknownPool;
   if (!pool->options().local_enabled) return attach::Refusal::kLocalDisabled;

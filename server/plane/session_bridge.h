@@ -10,13 +10,16 @@
 #include "server/attach/session_handler.h"
 #include "server/attach/session_table.h"
 #include "server/plane/pool_map.h"
+#include "server/security/access.h"
 
 namespace leaseplane::plane {
 
 class SessionBridge final : public attach::SessionHandler {
  public:
-  SessionBridge(const PoolMap& pools, const attach::SessionTable& table)
-      : pools_(pools), table_(table) {}
+  // All outlive it.
+  SessionBridge(const PoolMap& pools, const attach::SessionTable& table,
+                const security::AccessPolicy& access)
+      : pools_(pools), table_(table), access_(access) {}
   // Set once the server exists that messages go out through.
   void set_attach(attach::AttachServer* attach) { attach_ = attach; }
   void BeginDrain() { draining_.store(true); }
@@ -35,6 +38,7 @@ class SessionBridge final : public attach::SessionHandler {
 
   const PoolMap& pools_;
   const attach::SessionTable& table_;
+  const security::AccessPolicy& access_;
   attach::AttachServer* attach_ = nullptr;
   std::atomic<bool> draining_{false};
 };

@@ -66,7 +66,8 @@ void PoolRuntime::CarryOutLocal(const engine::Actions& actions) {
   for (const auto& request : actions.local_revoke_requested) {
     Message message = MakeMessage(Kind::kRevokeRequested);
     message.revoke_requested = {handle_, request.slot, request.token, request.grace_ns};
-    attach.Send(request.session, message, Delivery::kMust);
+    // Who does not read cannot be asked; its lease ends with the grace all the same.
+    attach.Send(request.session, message, Delivery::kMay);
   }
   for (const auto& ended : actions.local_lease_ended) {
     Message message = MakeMessage(Kind::kLeaseEnded);

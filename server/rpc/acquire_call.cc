@@ -5,6 +5,7 @@
 
 #include "server/rpc/convert.h"
 #include "server/rpc/request_parser.h"
+#include "server/rpc/scratch_arena.h"
 #include "server/rpc/status_map.h"
 
 namespace leaseplane::rpc {
@@ -32,11 +33,13 @@ AcquireCall::AcquireCall(grpc::CallbackServerContext* context, grpc::ByteBuffer*
 
 void AcquireCall::Begin(const grpc::ByteBuffer& bytes) {
   const int64_t received_at_ns = environment_.plane.NowNs();
-  v1::AcquireLeaseRequest request;
-  if (const auto violations = ParseRequest(bytes, &request); !violations.empty()) {
+  ScratchArena<1024> arena;
+  auto* request = arena.New<v1::AcquireLeaseRequest>();
+  if (const auto violations = ParseRequest(bytes, request); !violations.empty()) {
     return Leave(InvalidArgument(violations));
   }
-  if (const auto status = wait_.Read(*context_, request, "", engine::kUnaryWaitMax)) {
+  if (const auto status =
+          wait_.Read(*context_, environment_.principal(), *request, "", engine::kUnaryWaitMax)) {
     return Leave(*status);
   }
   const uint64_t ticket = environment_.plane.Acquire(wait_.pool(), wait_.TakeRequest(),
@@ -56,7 +59,10 @@ void AcquireCall::OnGranted(engine::Grant grant) {
     return End(grpc::Status::CANCELLED);
   }
   const bool is_sound = RunGuarded(environment_.observer, kMethod, [&] {
-    *response_ = SerializeReply(ToAcquireResponse(wait_.pool(), grant));
+    ScratchArena<1024> arena;
+    auto* reply = arena.New<v1::AcquireLeaseResponse>();
+    FillAcquireResponse(wait_.pool(), grant, reply);
+    *response_ = SerializeReply(*reply);
   });
   if (is_sound) return End(grpc::Status::OK);
   environment_.plane.Abandon(wait_.pool(), grant);

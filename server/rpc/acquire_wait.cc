@@ -9,15 +9,21 @@
 namespace leaseplane::rpc {
 
 std::optional<grpc::Status> AcquireWait::Read(const grpc::ServerContextBase& context,
+                                              std::string principal,
                                               const v1::AcquireLeaseRequest& request,
-                                              const std::string& prefix, int64_t wait_max_ns) {
+                                              std::string_view prefix, int64_t wait_max_ns) {
+  const int64_t remaining_ns = context.IsCancelled() ? 0 : RemainingNs(context);
+  return Read(std::move(principal), remaining_ns, request, prefix, wait_max_ns);
+}
+
+std::optional<grpc::Status> AcquireWait::Read(std::string principal, int64_t remaining_ns,
+                                              const v1::AcquireLeaseRequest& request,
+                                              std::string_view prefix, int64_t wait_max_ns) {
   FieldChecks checks;
-  command_ = ReadAcquire(request, PrincipalOf(context), prefix, wait_max_ns, &checks);
+  command_ = ReadAcquire(request, std::move(principal), prefix, wait_max_ns, &checks);
   if (!checks.ok()) return checks.status();
   holder_ = HolderName(command_.request.principal, command_.request.client_id);
-
-  const int64_t remaining_ns = RemainingNs(context);
-  if (remaining_ns <= 0 || context.IsCancelled()) {
+  if (remaining_ns <= 0) {
     return grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
                         "the call had ended on arrival; nothing was granted");
   }

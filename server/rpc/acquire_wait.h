@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "leaseplane/v1/lease_service.pb.h"
 #include "server/engine/types.h"
@@ -28,8 +29,12 @@ class AcquireWait {
   // Reads the request; `prefix` and `wait_max_ns` as for ReadAcquire. The status if it must not go
   // to the plane: a bad field, or a deadline that has passed.
   std::optional<grpc::Status> Read(const grpc::ServerContextBase& context,
-                                   const v1::AcquireLeaseRequest& request,
-                                   const std::string& prefix, int64_t wait_max_ns);
+                                   std::string principal, const v1::AcquireLeaseRequest& request,
+                                   std::string_view prefix, int64_t wait_max_ns);
+  // The same for a call whose caller is known and whose deadline is `remaining_ns` away.
+  std::optional<grpc::Status> Read(std::string principal, int64_t remaining_ns,
+                                   const v1::AcquireLeaseRequest& request, std::string_view prefix,
+                                   int64_t wait_max_ns);
 
   const std::string& pool() const { return command_.pool; }
   // For the plane; once.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// AdminService on top of the plane. Answers callers on the Unix socket only; the socket's file mode
-// decides who they are.
+// AdminService on top of the plane. Without access rules it answers on the Unix socket, whose file
+// mode decides who may open it, and on addresses of its own; with rules those decide.
 //
-// Owner: Server; outlived by the environment. Threads: gRPC's. Requests and replies are bytes here,
+// Owner: a front; outlived by the gate. Threads: gRPC's. Requests and replies are bytes here,
 // see request_parser.h.
 #pragma once
 
@@ -12,7 +12,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "leaseplane/v1/admin_service.grpc.pb.h"
-#include "server/rpc/call_environment.h"
+#include "server/rpc/call_gate.h"
 
 namespace leaseplane::rpc {
 
@@ -37,7 +37,7 @@ class AdminService final
     : public internal::RawPoolMethods<
           internal::RawSlotMethods<internal::RawHolderMethods<v1::AdminService::Service>>> {
  public:
-  explicit AdminService(const CallEnvironment& environment) : environment_(environment) {}
+  explicit AdminService(CallGate& gate) : gate_(gate) {}
 
   using Context = grpc::CallbackServerContext;
   using Bytes = grpc::ByteBuffer;
@@ -55,7 +55,7 @@ class AdminService final
   Reactor* CancelWaiter(Context* context, const Bytes* request, Bytes* response) override;
 
  private:
-  const CallEnvironment environment_;
+  CallGate& gate_;
 };
 
 }  // namespace leaseplane::rpc

@@ -42,6 +42,8 @@ v1::Pool::State ToState(engine::PoolState state) {
       return v1::Pool::STATE_DRAINING;
     case engine::PoolState::kRecovering:
       return v1::Pool::STATE_RECOVERING;
+    case engine::PoolState::kDamaged:
+      return v1::Pool::STATE_DAMAGED;
   }
   return v1::Pool::STATE_UNSPECIFIED;
 }
@@ -82,6 +84,8 @@ v1::Pool ToRules(const engine::PoolOptions& options) {
   *out.mutable_max_overtake() = ToDuration(options.max_overtake_ns);
   if (options.reuse_delay_ns != 0) *out.mutable_reuse_delay() = ToDuration(options.reuse_delay_ns);
   if (options.lock_delay_ns != 0) *out.mutable_lock_delay() = ToDuration(options.lock_delay_ns);
+  if (options.max_hold_ns != 0) *out.mutable_max_hold() = ToDuration(options.max_hold_ns);
+  *out.mutable_stall_timeout() = ToDuration(options.stall_timeout_ns);
   out.set_max_waiters(static_cast<int32_t>(options.max_waiters));
   out.set_max_waiters_per_client(static_cast<int32_t>(options.max_waiters_per_client));
   out.set_max_leases_per_client(static_cast<int32_t>(options.max_leases_per_client));
@@ -101,7 +105,37 @@ v1::PoolCounts ToCounts(const engine::PoolCounts& counts) {
   return out;
 }
 
+// Of times since 1970.
+void SetTimestamp(int64_t unix_ns, google::protobuf::Timestamp* out) {
+  out->set_seconds(unix_ns / engine::kSecond);
+  out->set_nanos(static_cast<int32_t>(unix_ns % engine::kSecond));
+}
+
+void FillLease(const std::string& pool, const engine::LeaseInfo& lease, v1::Lease* out) {
+  out->set_name(LeaseName(pool, lease));
+  out->set_pool(PoolName(pool));
+  out->set_slot_index(static_cast<int32_t>(lease.slot));
+  out->set_fencing_token(lease.token);
+  out->set_resource(lease.resource);
+  out->set_state(ToState(lease.state));
+  out->set_principal(lease.principal);
+  out->set_client_id(lease.client_id);
+  out->mutable_metadata()->insert(lease.metadata.begin(), lease.metadata.end());
+  out->set_path(ToPath(lease.path));
+  if (lease.ttl_ns != 0) SetDuration(lease.ttl_ns, out->mutable_ttl());
+  if (lease.acquired_unix_ns != 0) {
+    SetTimestamp(lease.acquired_unix_ns, out->mutable_acquire_time());
+  }
+  if (lease.expires_unix_ns != 0) SetTimestamp(lease.expires_unix_ns, out->mutable_expire_time());
+  if (lease.ended_unix_ns != 0) SetTimestamp(lease.ended_unix_ns, out->mutable_end_time());
+}
+
 }  // namespace
+
+void SetDuration(int64_t ns, google::protobuf::Duration* out) {
+  out->set_seconds(ns / engine::kSecond);
+  out->set_nanos(static_cast<int32_t>(ns % engine::kSecond));
+}
 
 google::protobuf::Duration ToDuration(int64_t ns) { return TimeUtil::NanosecondsToDuration(ns); }
 
@@ -111,21 +145,7 @@ google::protobuf::Timestamp ToTimestamp(int64_t unix_ns) {
 
 v1::Lease ToLease(const std::string& pool, const engine::LeaseInfo& lease) {
   v1::Lease out;
-  out.set_name(LeaseName(pool, lease));
-  out.set_pool(PoolName(pool));
-  out.set_slot_index(static_cast<int32_t>(lease.slot));
-  out.set_fencing_token(lease.token);
-  out.set_resource(lease.resource);
-  out.set_state(ToState(lease.state));
-  out.set_principal(lease.principal);
-  out.set_client_id(lease.client_id);
-  out.mutable_metadata()->insert(lease.metadata.begin(), lease.metadata.end());
-  out.set_path(ToPath(lease.path));
-  if (lease.ttl_ns != 0) *out.mutable_ttl() = ToDuration(lease.ttl_ns);
-  if (lease.acquired_unix_ns != 0)
-    *out.mutable_acquire_time() = ToTimestamp(lease.acquired_unix_ns);
-  if (lease.expires_unix_ns != 0) *out.mutable_expire_time() = ToTimestamp(lease.expires_unix_ns);
-  if (lease.ended_unix_ns != 0) *out.mutable_end_time() = ToTimestamp(lease.ended_unix_ns);
+  FillLease(pool, lease, &out);
   return out;
 }
 
@@ -184,12 +204,17 @@ v1::Pool ToPool(const plane::PoolInfo& pool) {
   return out;
 }
 
+void FillAcquireResponse(const std::string& pool, const engine::Grant& grant,
+                         v1::AcquireLeaseResponse* out) {
+  FillLease(pool, grant.lease, out->mutable_lease());
+  SetDuration(grant.lease.remaining_ns, out->mutable_remaining_duration());
+  SetDuration(grant.queued_ns, out->mutable_queued_duration());
+  SetDuration(grant.renew_interval_ns, out->mutable_renew_interval());
+}
+
 v1::AcquireLeaseResponse ToAcquireResponse(const std::string& pool, const engine::Grant& grant) {
   v1::AcquireLeaseResponse out;
-  *out.mutable_lease() = ToLease(pool, grant.lease);
-  *out.mutable_remaining_duration() = ToDuration(grant.lease.remaining_ns);
-  *out.mutable_queued_duration() = ToDuration(grant.queued_ns);
-  *out.mutable_renew_interval() = ToDuration(grant.renew_interval_ns);
+  FillAcquireResponse(pool, grant, &out);
   return out;
 }
 

@@ -96,6 +96,9 @@ void ReadTimes(const v1::Pool& pool, engine::PoolOptions* options, FieldChecks* 
        &options->reuse_delay_ns);
   read(pool.has_lock_delay(), "pool.lock_delay", pool.lock_delay(), 0, kTtlMax,
        &options->lock_delay_ns);
+  read(pool.has_max_hold(), "pool.max_hold", pool.max_hold(), 0, kYear, &options->max_hold_ns);
+  read(pool.has_stall_timeout(), "pool.stall_timeout", pool.stall_timeout(), 0, engine::kHour,
+       &options->stall_timeout_ns);
   if (options->min_ttl_ns > options->max_ttl_ns) {
     checks->Fail("pool.min_ttl", "must not be above max_ttl");
     return;
@@ -139,18 +142,20 @@ void ReadBounds(const v1::Pool& pool, engine::PoolOptions* options, FieldChecks*
 }  // namespace
 
 AcquireCommand ReadAcquire(const v1::AcquireLeaseRequest& request, std::string principal,
-                           const std::string& prefix, int64_t wait_max_ns, FieldChecks* checks) {
+                           std::string_view prefix, int64_t wait_max_ns, FieldChecks* checks) {
+  const size_t checked_before = checks->violations().size();
   AcquireCommand command;
-  command.pool = checks->Pool(prefix + "parent", request.parent());
+  command.pool = checks->Pool("parent", request.parent());
   engine::AcquireRequest& out = command.request;
   out.principal = std::move(principal);
-  out.ttl_ns = checks->TtlNs(prefix + "ttl", request.has_ttl(), request.ttl());
+  out.ttl_ns = checks->TtlNs("ttl", request.has_ttl(), request.ttl());
   out.max_wait_ns =
-      checks->DurationNs(prefix + "max_wait_duration", request.max_wait_duration(), 0, wait_max_ns);
-  checks->Count(prefix + "slot_count", request.slot_count(), 0, 1);
-  out.client_id = checks->ClientId(prefix + "client_id", request.client_id());
-  out.metadata = checks->Metadata(prefix + "metadata", request.metadata());
-  out.request_id = checks->RequestId(prefix + "request_id", request.request_id());
+      checks->DurationNs("max_wait_duration", request.max_wait_duration(), 0, wait_max_ns);
+  checks->Count("slot_count", request.slot_count(), 0, 1);
+  out.client_id = checks->ClientId("client_id", request.client_id());
+  out.metadata = checks->Metadata("metadata", request.metadata());
+  out.request_id = checks->RequestId("request_id", request.request_id());
+  checks->PrefixSince(checked_before, prefix);
   out.body_hash = HashBody(command);
   return command;
 }

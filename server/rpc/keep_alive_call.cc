@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "server/rpc/caller.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/request_parser.h"
 #include "server/rpc/status_map.h"
@@ -26,6 +25,7 @@ bool IsLoss(engine::Reason reason) {
     case engine::Reason::kNotHolder:
     case engine::Reason::kPermissionDenied:
       return true;
+    case engine::Reason::kUnauthenticated:
     case engine::Reason::kNone:
     case engine::Reason::kInvalidArgument:
     case engine::Reason::kRequestIdConflict:
@@ -40,6 +40,7 @@ bool IsLoss(engine::Reason reason) {
     case engine::Reason::kDraining:
     case engine::Reason::kRecovering:
     case engine::Reason::kStoreFailed:
+    case engine::Reason::kDataLoss:
     case engine::Reason::kCancelled:
     case engine::Reason::kUnimplemented:
     case engine::Reason::kInternal:
@@ -81,11 +82,13 @@ v1::KeepAliveResponse MakeRenewed(const v1::KeepAliveRequest::Renewal& renewal,
 }  // namespace
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* KeepAliveCall::Start(
-    grpc::CallbackServerContext* context, const CallEnvironment& environment) {
-  auto call = std::make_shared<KeepAliveCall>(context, environment);
+    const CallEnvironment& environment) {
+  auto call = std::make_shared<KeepAliveCall>(environment);
   call->self_ = call;
   environment.plane.Watch(call.get());
-  if (environment.open_calls.Add(call)) {
+  if (!environment.guard->is_known()) {
+    call->Close(ToStatus(engine::Reason::kUnauthenticated, ""));
+  } else if (environment.open_calls.Add(call)) {
     call->ReadMore();
   } else {
     call->EndForShutdown();
@@ -94,9 +97,8 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* KeepAliveCall::Star
   return call.get();
 }
 
-KeepAliveCall::KeepAliveCall(grpc::CallbackServerContext* context,
-                             const CallEnvironment& environment)
-    : environment_(environment), principal_(PrincipalOf(*context)) {}
+KeepAliveCall::KeepAliveCall(const CallEnvironment& environment)
+    : environment_(environment), principal_(environment.principal()) {}
 
 void KeepAliveCall::OnReadDone(bool ok) {
   if (!ok) {

@@ -41,9 +41,9 @@ class KeepAliveCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   static constexpr int kRenewalsMax = 256;  // in one message
 
   static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
-      grpc::CallbackServerContext* context, const CallEnvironment& environment);
+      const CallEnvironment& environment);
 
-  KeepAliveCall(grpc::CallbackServerContext* context, const CallEnvironment& environment);
+  explicit KeepAliveCall(const CallEnvironment& environment);
 
   // plane::LeaseWatcher
   void OnLost(const std::string& pool, const engine::LeaseId& id, engine::Reason reason) override;

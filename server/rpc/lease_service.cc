@@ -4,9 +4,9 @@
 #include <string>
 
 #include "server/rpc/acquire_call.h"
-#include "server/rpc/caller.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/keep_alive_call.h"
+#include "server/rpc/lease_stream_call.h"
 #include "server/rpc/list_leases.h"
 #include "server/rpc/stream_acquire_call.h"
 #include "server/rpc/unary_reply.h"
@@ -14,14 +14,6 @@
 
 namespace leaseplane::rpc {
 namespace {
-
-// A lease that a local process holds is renewed and released by that process alone.
-grpc::Status HeldLocally(const std::string& name) {
-  engine::Refusal refusal;
-  refusal.reason = engine::Reason::kNotHolder;
-  refusal.text = "the lease is held by a local process";
-  return ToStatus(refusal, LeaseSubject(name));
-}
 
 template <class Request>
 engine::HolderRef ReadHolder(const Request& request, const LeaseRef& lease, std::string principal,
@@ -97,71 +89,85 @@ void Check(plane::Plane& plane, const v1::CheckTokenRequest& request, const Unar
 
 grpc::ServerUnaryReactor* LeaseService::AcquireLease(Context* context, const Bytes* request,
                                                      Bytes* response) {
-  return AcquireCall::Start(context, request, response, environment_);
+  return AcquireCall::Start(context, request, response, gate_.Admit(*context));
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* LeaseService::StreamAcquireLease(Context* context,
                                                                              const Bytes* request) {
-  return StreamAcquireCall::Start(context, request, environment_);
+  return StreamAcquireCall::Start(context, request, gate_.Admit(*context));
 }
 
 grpc::ServerUnaryReactor* LeaseService::RenewLease(Context* context, const Bytes* request,
                                                    Bytes* response) {
-  const int64_t received_at_ns = environment_.plane.NowNs();
+  const CallEnvironment environment = gate_.Admit(*context);
+  const int64_t received_at_ns = environment.plane.NowNs();
   return ServeUnary<v1::RenewLeaseRequest>(
-      context, request, response, environment_.observer, "RenewLease",
+      context, request, response, environment.observer, "RenewLease",
       [&](const auto& message, const UnaryReplyPtr& reply) {
-        Renew(environment_, message, PrincipalOf(*context), received_at_ns, reply);
+        Renew(environment, message, environment.principal(), received_at_ns, reply);
       });
 }
 
 grpc::ServerUnaryReactor* LeaseService::ReleaseLease(Context* context, const Bytes* request,
                                                      Bytes* response) {
+  const CallEnvironment environment = gate_.Admit(*context);
   return ServeUnary<v1::ReleaseLeaseRequest>(
-      context, request, response, environment_.observer, "ReleaseLease",
+      context, request, response, environment.observer, "ReleaseLease",
       [&](const auto& message, const UnaryReplyPtr& reply) {
-        Release(environment_, message, PrincipalOf(*context), reply);
+        Release(environment, message, environment.principal(), reply);
       });
 }
 
 grpc::ServerUnaryReactor* LeaseService::GetLease(Context* context, const Bytes* request,
                                                  Bytes* response) {
-  return ServeUnary<v1::GetLeaseRequest>(context, request, response, environment_.observer,
+  const CallEnvironment environment = gate_.Admit(*context);
+  return ServeUnary<v1::GetLeaseRequest>(context, request, response, environment.observer,
                                          "GetLease",
                                          [&](const auto& message, const UnaryReplyPtr& reply) {
-                                           Get(environment_.plane, message, reply);
+                                           Get(environment.plane, message, reply);
                                          });
 }
 
 grpc::ServerUnaryReactor* LeaseService::ListLeases(Context* context, const Bytes* request,
                                                    Bytes* response) {
-  return ServeUnary<v1::ListLeasesRequest>(context, request, response, environment_.observer,
+  const CallEnvironment environment = gate_.Admit(*context);
+  return ServeUnary<v1::ListLeasesRequest>(context, request, response, environment.observer,
                                            "ListLeases",
                                            [&](const auto& message, const UnaryReplyPtr& reply) {
-                                             rpc::ListLeases(environment_.plane, message, reply);
+                                             rpc::ListLeases(environment.plane, message, reply);
                                            });
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LeaseService::KeepAlive(
     Context* context) {
-  return KeepAliveCall::Start(context, environment_);
+  return KeepAliveCall::Start(gate_.Admit(*context));
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LeaseService::LeaseStream(
+    Context* context) {
+  return LeaseStreamCall::Start(context, gate_.Admit(*context));
 }
 
 grpc::ServerUnaryReactor* LeaseService::CheckToken(Context* context, const Bytes* request,
                                                    Bytes* response) {
-  return ServeUnary<v1::CheckTokenRequest>(context, request, response, environment_.observer,
+  const CallEnvironment environment = gate_.Admit(*context);
+  return ServeUnary<v1::CheckTokenRequest>(context, request, response, environment.observer,
                                            "CheckToken",
                                            [&](const auto& message, const UnaryReplyPtr& reply) {
-                                             Check(environment_.plane, message, reply);
+                                             Check(environment.plane, message, reply);
                                            });
 }
 
 grpc::ServerUnaryReactor* LeaseService::GetServerInfo(Context* context, const Bytes* request,
                                                       Bytes* response) {
+  const CallEnvironment environment = gate_.Admit(*context);
   return ServeUnary<v1::GetServerInfoRequest>(
-      context, request, response, environment_.observer, "GetServerInfo",
+      context, request, response, environment.observer, "GetServerInfo",
       [&](const auto&, const UnaryReplyPtr& reply) {
-        reply->Succeed(ToServerInfo(environment_.plane.Info(), environment_.plane.readiness()));
+        if (!environment.guard->is_known()) {
+          return reply->Fail(engine::Reason::kUnauthenticated, "");
+        }
+        reply->Succeed(ToServerInfo(environment.plane.Info(), environment.plane.readiness()));
       });
 }
 

@@ -12,7 +12,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "leaseplane/v1/lease_service.grpc.pb.h"
-#include "server/rpc/call_environment.h"
+#include "server/rpc/call_gate.h"
 
 namespace leaseplane::rpc {
 
@@ -28,13 +28,14 @@ using RawLeaseWrites = v1::LeaseService::WithRawCallbackMethod_AcquireLease<
     v1::LeaseService::WithRawCallbackMethod_StreamAcquireLease<
         v1::LeaseService::WithRawCallbackMethod_RenewLease<
             v1::LeaseService::WithRawCallbackMethod_ReleaseLease<
-                v1::LeaseService::WithRawCallbackMethod_KeepAlive<Base>>>>>;
+                v1::LeaseService::WithRawCallbackMethod_KeepAlive<
+                    v1::LeaseService::WithRawCallbackMethod_LeaseStream<Base>>>>>>;
 }  // namespace internal
 
 class LeaseService final
     : public internal::RawLeaseWrites<internal::RawLeaseReads<v1::LeaseService::Service>> {
  public:
-  explicit LeaseService(const CallEnvironment& environment) : environment_(environment) {}
+  explicit LeaseService(CallGate& gate) : gate_(gate) {}
 
   using Context = grpc::CallbackServerContext;
   using Bytes = grpc::ByteBuffer;
@@ -52,13 +53,14 @@ class LeaseService final
   grpc::ServerUnaryReactor* ListLeases(Context* context, const Bytes* request,
                                        Bytes* response) override;
   grpc::ServerBidiReactor<Bytes, Bytes>* KeepAlive(Context* context) override;
+  grpc::ServerBidiReactor<Bytes, Bytes>* LeaseStream(Context* context) override;
   grpc::ServerUnaryReactor* CheckToken(Context* context, const Bytes* request,
                                        Bytes* response) override;
   grpc::ServerUnaryReactor* GetServerInfo(Context* context, const Bytes* request,
                                           Bytes* response) override;
 
  private:
-  const CallEnvironment environment_;
+  CallGate& gate_;
 };
 
 }  // namespace leaseplane::rpc

@@ -79,7 +79,9 @@ class TextCheck {
                                std::map<int, int>* seen) {
     std::string out = path.empty() ? field->name() : path + "." + field->name();
     if (field->is_repeated() && !field->is_map()) {
-      out += "[" + std::to_string((*seen)[field->number()]++) + "]";
+      out += '[';
+      out += std::to_string((*seen)[field->number()]++);
+      out += ']';
     }
     return out;
   }

@@ -20,12 +20,12 @@ std::optional<uint64_t> ParseDecimal(std::string_view text, uint64_t max) {
 
 // Sixteen lower-case hex digits.
 std::optional<uint64_t> ParseHex64(std::string_view text) {
-  for (const char c : text) {
-    if (!IsDigit(c) && !(c >= 'a' && c <= 'f')) return std::nullopt;
-  }
   uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  for (const char c : text) {
+    const bool is_letter = c >= 'a' && c <= 'f';
+    if (!IsDigit(c) && !is_letter) return std::nullopt;
+    value = value << 4 | static_cast<uint64_t>(is_letter ? c - 'a' + 10 : c - '0');
+  }
   return value;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Server: the daemon's gRPC side. Listens on TCP addresses and on one Unix socket; serves
-// LeaseService, AdminService (which answers on the Unix socket only), grpc.health.v1 and
-// reflection.
+// LeaseService, AdminService, grpc.health.v1 and reflection. Who may do what is the access policy's
+// to say; without rules AdminService answers on the Unix socket and on addresses of its own only.
 //
 // Owner: the composition root. The plane and the observer must outlive it. Block signals that the
 // daemon handles before the first Start: the library's threads inherit the mask of that moment.
@@ -26,16 +26,23 @@
 
 #include "server/plane/plane.h"
 #include "server/rpc/call_observer.h"
+#include "server/security/access.h"
+#include "server/security/credentials_watch.h"
 
 namespace leaseplane::rpc {
 
 struct ServerOptions {
   // "127.0.0.1:7070", "[::1]:0"; port 0 picks a free one. May be empty.
   std::vector<std::string> tcp_addresses;
-  // Absolute; empty: no Unix socket, and then no administration.
+  // As tcp_addresses; AdminService answers there.
+  std::vector<std::string> admin_tcp_addresses;
+  // Absolute; may be empty.
   std::string unix_socket_path;
   // Calls that one connection may have open.
   int concurrent_streams_max = 10'000;
+  security::AccessPolicy access;
+  // TLS for all TCP addresses, and tokens; null: neither. Outlives the server.
+  const security::CredentialsWatch* credentials = nullptr;
 };
 
 class Server {
@@ -45,7 +52,7 @@ class Server {
                                                        plane::Plane& plane, CallObserver& observer);
   virtual ~Server() = default;
 
-  // One a TCP address, in the order of the options.
+  // One a TCP address, in the order of the options, those for administration last.
   virtual const std::vector<int>& tcp_ports() const = 0;
   // Calls that wait for a slot, and KeepAlive streams.
   virtual size_t open_call_count() const = 0;

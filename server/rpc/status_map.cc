@@ -130,7 +130,9 @@ void AddReasonDetails(const engine::Refusal& refusal, const Subject& subject, De
     case Reason::kStaleToken:
     case Reason::kNotHolder:
     case Reason::kPermissionDenied:
+    case Reason::kUnauthenticated:
     case Reason::kStoreFailed:
+    case Reason::kDataLoss:
     case Reason::kCancelled:
     case Reason::kUnimplemented:
     case Reason::kInternal:
@@ -173,6 +175,8 @@ std::string_view DefaultText(Reason reason) {
       return "the lease is held by somebody else";
     case Reason::kPermissionDenied:
       return "not allowed";
+    case Reason::kUnauthenticated:
+      return "a client certificate or a token is needed";
     case Reason::kFailedPrecondition:
       return "the resource is in no state for this";
     case Reason::kDraining:
@@ -181,6 +185,8 @@ std::string_view DefaultText(Reason reason) {
       return "the daemon is recovering";
     case Reason::kStoreFailed:
       return "the store cannot be written";
+    case Reason::kDataLoss:
+      return "shared memory of the pool was lost";
     case Reason::kCancelled:
       return "the wait was cancelled";
     case Reason::kUnimplemented:
@@ -249,12 +255,16 @@ ReasonStatus StatusOf(Reason reason) {
       return {StatusCode::PERMISSION_DENIED, v1::NOT_HOLDER};
     case Reason::kPermissionDenied:
       return {StatusCode::PERMISSION_DENIED, v1::PERMISSION_DENIED};
+    case Reason::kUnauthenticated:
+      return {StatusCode::UNAUTHENTICATED, v1::UNAUTHENTICATED};
     case Reason::kDraining:
       return {StatusCode::UNAVAILABLE, v1::DRAINING};
     case Reason::kRecovering:
       return {StatusCode::UNAVAILABLE, v1::RECOVERING};
     case Reason::kStoreFailed:
       return {StatusCode::INTERNAL, v1::STORE_FAILED};
+    case Reason::kDataLoss:
+      return {StatusCode::INTERNAL, v1::DATA_LOSS};
     case Reason::kUnimplemented:
       return {StatusCode::UNIMPLEMENTED, v1::UNIMPLEMENTED};
     case Reason::kNone:
@@ -278,6 +288,13 @@ grpc::Status ToStatus(const engine::Refusal& refusal, const Subject& subject) {
   }
   AddReasonDetails(refusal, subject, &details);
   return details.Build();
+}
+
+grpc::Status HeldLocally(std::string_view lease_name) {
+  engine::Refusal refusal;
+  refusal.reason = Reason::kNotHolder;
+  refusal.text = "the lease is held by a local process";
+  return ToStatus(refusal, LeaseSubject(lease_name));
 }
 
 grpc::Status ToStatus(Reason reason, std::string_view text) {

@@ -52,6 +52,9 @@ grpc::Status ToStatus(const engine::Refusal& refusal, const Subject& subject);
 // INVALID_ARGUMENT naming each field. REQUIRES at least one violation.
 grpc::Status InvalidArgument(const std::vector<FieldViolation>& violations);
 
+// A lease that a local process holds is renewed and released by that process alone.
+grpc::Status HeldLocally(std::string_view lease_name);
+
 // A refusal that is about nothing in particular.
 grpc::Status ToStatus(engine::Reason reason, std::string_view text);
 

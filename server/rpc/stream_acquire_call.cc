@@ -46,8 +46,8 @@ void StreamAcquireCall::Begin(const grpc::ByteBuffer& bytes) {
   if (const auto violations = ParseRequest(bytes, &request); !violations.empty()) {
     return Leave(InvalidArgument(violations));
   }
-  if (const auto status =
-          wait_.Read(*context_, request.acquire(), "acquire.", engine::kStreamWaitMax)) {
+  if (const auto status = wait_.Read(*context_, environment_.principal(), request.acquire(),
+                                     "acquire.", engine::kStreamWaitMax)) {
     return Leave(*status);
   }
   const uint64_t ticket = environment_.plane.Acquire(wait_.pool(), wait_.TakeRequest(),

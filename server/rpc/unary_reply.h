@@ -20,6 +20,7 @@
 
 #include "server/rpc/call_environment.h"
 #include "server/rpc/request_parser.h"
+#include "server/rpc/scratch_arena.h"
 #include "server/rpc/status_map.h"
 
 namespace leaseplane::rpc {
@@ -65,10 +66,11 @@ grpc::ServerUnaryReactor* ServeUnary(grpc::CallbackServerContext* context,
   auto reply = std::make_shared<UnaryReply>(context, response, observer, method);
   grpc::ServerUnaryReactor* const reactor = reply->reactor();
   const bool is_sound = RunGuarded(observer, method, [&] {
-    Request request;
-    const auto violations = ParseRequest(*bytes, &request);
+    ScratchArena<1024> arena;
+    auto* request = arena.New<Request>();
+    const auto violations = ParseRequest(*bytes, request);
     if (!violations.empty()) return reply->Fail(InvalidArgument(violations));
-    std::forward<Handler>(handler)(std::as_const(request), reply);
+    std::forward<Handler>(handler)(std::as_const(*request), reply);
   });
   if (!is_sound) reply->Fail(engine::Reason::kInternal, "internal error");
   return reactor;

@@ -57,6 +57,10 @@ void FieldChecks::Fail(std::string_view field, std::string description) {
   violations_.push_back({std::string(field), std::move(description)});
 }
 
+void FieldChecks::PrefixSince(size_t count, std::string_view prefix) {
+  for (size_t i = count; i < violations_.size(); ++i) violations_[i].field.insert(0, prefix);
+}
+
 std::string FieldChecks::PoolId(std::string_view field, const std::string& id) {
   if (IsPoolId(id)) return id;
   Fail(field,

@@ -30,6 +30,8 @@ class FieldChecks {
   using Duration = google::protobuf::Duration;
 
   void Fail(std::string_view field, std::string description);
+  // Puts `prefix` before the field of each violation after the first `count`.
+  void PrefixSince(size_t count, std::string_view prefix);
 
   std::string PoolId(std::string_view field, const std::string& id);
   std::string Pool(std::string_view field, const std::string& name);  // the pool's id

@@ -45,6 +45,8 @@ void ForEachField(Options& options, Visit visit) {
   visit("max_leases_per_client", options.max_leases_per_client);
   visit("reuse_delay_ns", options.reuse_delay_ns);
   visit("lock_delay_ns", options.lock_delay_ns);
+  visit("max_hold_ns", options.max_hold_ns);
+  visit("stall_timeout_ns", options.stall_timeout_ns);
   visit("local_enabled", options.local_enabled);
   visit("local_uids", options.local_uids);
   visit("local_gids", options.local_gids);

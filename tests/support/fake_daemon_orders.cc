@@ -49,6 +49,7 @@ void FakeDaemon::RestartWorker() {
   const std::lock_guard<std::mutex> lock(mu_);
   queue_.clear();
   restarted_ = true;
+  for (Pool& pool : pools_) pool.authority->SetEpoch(pool.authority->epoch() + 1);
   for (const auto& peer : peers_) Send(*peer, Make(Kind::kWorkerRestarted));
 }
 

@@ -101,16 +101,38 @@ class SessionPort {
 ThreadRecord<RealMemory>& LocalPool::BorrowRecord(const LocalState& s) const {
   thread_local ThreadRecords records;
   ThreadRecord<RealMemory>& record = records.Of(s, mark_);
-  if (!records.ended()) thread_caches[s.cache_index] = {&s, &record};
+  if (!records.ended()) thread_caches[cache_index_] = {&s, &record};
   return record;
 }
 
-Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant) {
+uint32_t LocalPool::NextCacheIndex() noexcept {
+  static constinit RealMemory::U32 pools{0};
+  return RealMemory::FetchAdd(pools, 1) % kThreadCaches;
+}
+
+LocalPool::Taken LocalPool::TryAcquireSlowly() noexcept {
+  const LocalState& s = *state();
+  LocalGrant grant;
+  if (!mark_.IsCurrent() || TryOnce(s, RecordOf(s), grant) != TryResult::kOk) return {};
+  return {grant.token, grant.slot, s.serial};
+}
+
+Reason LocalPool::ReleaseSlowly(SlotIndex slot, FencingToken token) noexcept {
+  if (!mark_.IsCurrent()) return Reason::kOtherProcess;
+  const LocalState& s = *state();
+  if (!IsClaimed(s, slot, token)) return ReasonOfLoss(s);
+  const ReleaseResult result =
+      leaseplane::Release(s.attachment, flags_, *s.claims, &RecordOf(s), slot, token);
+  return result == ReleaseResult::kOk ? Reason::kNone : FinishRelease(s, result, slot, token);
+}
+
+Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant, uint32_t& serial) {
   if (!mark_.IsCurrent()) return Reason::kOtherProcess;
   const int64_t started_ns = deadline_ns == 0 ? 0 : BootNowNs();
   for (;;) {
     const LocalState& s = *state();
-    switch (TryOnce(s, grant)) {
+    serial = s.serial;
+    switch (TryOnce(s, RecordOf(s), grant)) {
       case TryResult::kOk:
         return Reason::kNone;
       case TryResult::kNone:
@@ -145,8 +167,8 @@ Reason LocalPool::TryEverySlot(const LocalState& s, LocalGrant& grant) {
 WaitResult LocalPool::WaitOn(const LocalState& s, int64_t started_ns, int64_t deadline_ns,
                              LocalGrant& grant) {
   SessionPort port(session_, *this, s.handle);
-  Wait<RealMemory, SessionPort> wait(s.attachment, flags_, *s.claims, RecordOf(s), port,
-                                     s.fifo, s.max_overtake_ns);
+  Wait<RealMemory, SessionPort> wait(s.attachment, flags_, *s.claims, RecordOf(s), port, s.fifo,
+                                     s.max_overtake_ns);
   return wait.Run(started_ns, deadline_ns, grant);
 }
 
@@ -159,7 +181,7 @@ Reason LocalPool::FinishRelease(const LocalState& s, ReleaseResult result, SlotI
   // Not held under this token in the segment that was looked at. If that has been replaced
   // meanwhile, the present one decides.
   const LocalState& now = *state();
-  if (&now != &s) return Release(slot, token);
+  if (&now != &s) return ReleaseSlowly(slot, token);
   return ReasonOfLoss(s);
 }
 

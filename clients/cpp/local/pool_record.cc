@@ -2,7 +2,6 @@
 #include "clients/cpp/local/pool_record.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "clients/cpp/local/handshake.h"
 #include "core/pool/mapped_words.h"
@@ -28,10 +27,8 @@ absl::StatusOr<LocalState*> PoolRecord::MakeState(const Incoming& opened, const 
   }
 
   auto state = std::make_unique<LocalState>();
-  state->attachment.words = WordsOf(mapping.base(), as.sess);
-  state->attachment.owner = as.owner;
-  state->attachment.session_word = as.session_word;
-  state->attachment.attach_gen = as.attach_gen;
+  state->attachment = Attachment<RealMemory>(WordsOf(mapping.base(), as.sess), as.owner,
+                                             as.session_word, as.attach_gen);
   state->claims = claims.back().get();
   state->meta = mapping.meta.base();
   state->meta_bytes = mapping.meta.bytes();
@@ -39,8 +36,7 @@ absl::StatusOr<LocalState*> PoolRecord::MakeState(const Incoming& opened, const 
   state->handle = answer.pool;
   state->capacity = std::min(answer.capacity, slot_count);
   state->fifo = answer.fairness != 0;
-  static std::atomic<uint32_t> states_made{0};
-  state->cache_index = states_made.fetch_add(1, std::memory_order_relaxed) % kThreadCaches;
+  state->serial = pool.NextSerial();
   state->max_overtake_ns = std::max<int64_t>(answer.max_overtake_ns, 0);
   recovering = answer.recovering != 0;
   states.push_back(std::move(state));

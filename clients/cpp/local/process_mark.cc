@@ -7,20 +7,16 @@
 #include "core/shm/layout.h"
 
 namespace leaseplane::internal {
-namespace {
-
-RealMemory::U64* MapWipedPage() {
+void* MapWipedPage() {
   void* page =
       ::mmap(nullptr, shm::kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   // Without the page a child could release its parent's leases, so there is nothing to go on with.
   if (page == MAP_FAILED || ::madvise(page, shm::kPageBytes, MADV_WIPEONFORK) != 0) ::abort();
-  return new (page) RealMemory::U64(0);
+  return page;
 }
 
-}  // namespace
-
 ProcessMark ProcessMark::Current() {
-  static RealMemory::U64* const page = MapWipedPage();
+  static RealMemory::U64* const page = new (MapWipedPage()) RealMemory::U64(0);
   // Not on the page: children inherit it and count on.
   static constinit RealMemory::U64 last_number{0};
   uint64_t number = RealMemory::Load(*page);

@@ -23,7 +23,10 @@ constexpr int64_t kResendNs = 20 * kMillisecondNs;
 }  // namespace
 
 Session::Session(SessionConfig config, ProcessMark mark)
-    : config_(std::move(config)), mark_(mark), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    : config_(std::move(config)),
+      mark_(mark),
+      flags_(*new (MapWipedPage()) Flags),
+      wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   flags_.Set(Flags::kSegmentDead, true);
 }
 

@@ -148,7 +148,7 @@ class Session {
 
   const SessionConfig config_;
   const ProcessMark mark_;
-  Flags flags_;
+  Flags& flags_;  // on a page of their own that is emptied in a child
   TicketBook tickets_;
   UniqueFd wake_fd_;  // eventfd: the thread looks at stopping_
 

@@ -24,6 +24,7 @@ namespace leaseplane::internal {
 namespace {
 
 constexpr int64_t kAttemptNs = 2 * kSecondNs;
+constexpr int64_t kPendingPatienceNs = kSecondNs;
 constexpr int64_t kRetryMinNs = 10 * kMillisecondNs;
 constexpr int64_t kRetryMaxNs = kSecondNs;
 
@@ -99,7 +100,12 @@ void Session::DaemonGone() {
   for (PoolRecord* record : Records()) {
     const LocalState* state = record->pool.state();
     if (state == nullptr || state->attachment.attach_gen != attached_as_.attach_gen) continue;
-    state->claims->AwaitPending([] { ::sched_yield(); });
+    const int64_t patience_end_ns = BootNowNs() + kPendingPatienceNs;
+    state->claims->AwaitPending(state->attachment.words, state->attachment.owner,
+                                [patience_end_ns] {
+                                  ::sched_yield();
+                                  return BootNowNs() < patience_end_ns;
+                                });
     // Other processes wake for nothing and go back to sleep, if the segment is not dead after all.
     RealMemory::FetchAdd(*state->attachment.words.wseq, 1);
     RealMemory::FutexWake(*state->attachment.words.wseq, shm::kWakeAll);

@@ -107,9 +107,11 @@ bool Session::DeclareClaims(std::vector<Claimed>& claims) {
   bool alive = true;
   for (size_t i = 0; i < claims.size() && alive; ++i) {
     Claimed& claim = claims[i];
-    // Released since the claims were collected: it took a while until there was a daemon to tell.
+    // The word may have changed since the claims were collected: it took a while until there was a
+    // daemon to tell. If the session lives after that, it was a release; see CollectClaims.
     if (claim.declared && HasLeftBusy(claim)) {
-      claim.left_busy = claim.was_released = true;
+      claim.left_busy = true;
+      claim.was_released = SessionLives(claim.old->attachment);
       claim.declared = false;
     }
     claim.declared = claim.declared && claim.record->next != nullptr && claim.record->recovering;

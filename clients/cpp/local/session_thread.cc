@@ -20,6 +20,12 @@ constexpr int64_t kSendPatienceNs = kSecondNs;
 // REQUIRES a grant's token to have been checked.
 LocalGrant GrantOf(const attach::GrantMsg& grant) { return {grant.slot, grant.token}; }
 
+// The daemon names a lease by its generation and the epoch of now, which may be newer than the one
+// the lease was granted in.
+bool IsSameGrant(FencingToken held, FencingToken told) {
+  return held != 0 && GenerationOf(held) == GenerationOf(told);
+}
+
 }  // namespace
 
 void* Session::ThreadMain(void* session) {
@@ -212,20 +218,21 @@ void Session::OnLeaseEnded(const attach::LeaseEnded& ended) {
   PoolRecord* record = ByHandle(ended.pool, ended.slot);
   if (record == nullptr) return;
   Claims<RealMemory>& claims = *record->claims.back();
-  const bool was_held = claims.HeldToken(ended.slot) == ended.token;
+  const FencingToken held = claims.HeldToken(ended.slot);
   claims.NoteRevoked(ended.slot, ended.token);
-  if (!was_held) return;  // released meanwhile
-  TellLost(*record, ended.slot, ended.token, Reason::kLeaseRevoked);
+  if (!IsSameGrant(held, ended.token)) return;  // released meanwhile
+  TellLost(*record, ended.slot, held, Reason::kLeaseRevoked);
 }
 
 void Session::OnRevokeRequested(const attach::RevokeRequested& request) {
   PoolRecord* record = ByHandle(request.pool, request.slot);
   if (record == nullptr) return;
-  if (record->claims.back()->HeldToken(request.slot) != request.token) return;
+  const FencingToken held = record->claims.back()->HeldToken(request.slot);
+  if (!IsSameGrant(held, request.token)) return;
   RevokeRequest told;
   told.pool = record->pool.name();
   told.slot = request.slot;
-  told.token = request.token;
+  told.token = held;
   told.grace = absl::Nanoseconds(request.grace_ns);
   const MutexLock lock(&listeners_mu_);
   for (SessionListener* listener : listeners_) listener->OnRevokeRequested(told);

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "clients/cpp/boot_clock.h"
 #include "clients/cpp/remote/call_status.h"
+#include "clients/cpp/remote/channel_security.h"
 #include "clients/cpp/remote/grpc_connection.h"
 #include "clients/cpp/remote/grpc_pool.h"
 #include "clients/cpp/remote_port.h"
@@ -22,8 +23,10 @@ namespace {
 
 class GrpcClient final : public RemoteClient {
  public:
-  GrpcClient(const std::string& target, std::shared_ptr<const ClientOptions> options)
-      : connection_(std::make_shared<GrpcConnection>(target, std::move(options))) {}
+  GrpcClient(const std::string& target,
+             const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+             std::shared_ptr<const ClientOptions> options)
+      : connection_(std::make_shared<GrpcConnection>(target, credentials, std::move(options))) {}
   ~GrpcClient() override { connection_->Close(); }
 
   absl::StatusOr<std::string> InstanceId(int64_t deadline_ns) override {
@@ -75,7 +78,9 @@ class GrpcBackend final : public RemoteBackend {
  public:
   absl::StatusOr<std::unique_ptr<RemoteClient>> Connect(
       const std::string& grpc_target, std::shared_ptr<const ClientOptions> options) override {
-    return std::make_unique<GrpcClient>(grpc_target, std::move(options));
+    const auto credentials = MakeChannelCredentials(grpc_target, options->tls, options->token_file);
+    if (!credentials.ok()) return credentials.status();
+    return std::make_unique<GrpcClient>(grpc_target, *credentials, std::move(options));
   }
 };
 

@@ -29,7 +29,8 @@ struct Call {
   Response response;
 };
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
+std::shared_ptr<grpc::Channel> MakeChannel(
+    const std::string& target, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(kServiceConfig);
   arguments.SetUserAgentPrefix("leaseplane-cpp");
@@ -40,7 +41,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
   // A peer that vanished is noticed while a call waits; the daemon accepts a ping every 10 s.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 15'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(target, credentials, arguments);
 }
 
 // What the daemon can only answer if the lease is over.
@@ -79,9 +80,10 @@ void SetTimeout(grpc::ClientContext& context, int64_t timeout_ns) {
 }
 
 GrpcConnection::GrpcConnection(const std::string& grpc_target,
+                               const std::shared_ptr<grpc::ChannelCredentials>& credentials,
                                std::shared_ptr<const ClientOptions> options)
     : options_(std::move(options)),
-      channel_(MakeChannel(grpc_target)),
+      channel_(MakeChannel(grpc_target, credentials)),
       leases_(v1::LeaseService::NewStub(channel_)),
       admin_(v1::AdminService::NewStub(channel_)),
       renewer_(std::make_unique<Renewer>(*this, std::random_device()())) {}

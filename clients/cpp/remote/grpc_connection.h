@@ -17,6 +17,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/security/credentials.h>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -37,7 +38,9 @@ class GrpcConnection final : public RenewalPort,
   using LeaseStub = v1::LeaseService::Stub;
   using AdminStub = v1::AdminService::Stub;
 
-  GrpcConnection(const std::string& grpc_target, std::shared_ptr<const ClientOptions> options);
+  GrpcConnection(const std::string& grpc_target,
+                 const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                 std::shared_ptr<const ClientOptions> options);
   ~GrpcConnection() override = default;
 
   // Ends it: leases are neither renewed nor reported any more; waits for releases under way, at

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/obs/metrics/daemon_metrics.h"
 
+#include <atomic>
 #include <limits>
+#include <map>
 
 namespace leaseplane::obs {
 namespace {
@@ -91,6 +93,8 @@ void CollectLeases(const std::vector<PoolFigures>& pools, std::vector<MetricFami
     AddValue(ended, {{"pool", p.id}, {"reason", "expired"}}, p.stats.expired);
     AddValue(ended, {{"pool", p.id}, {"reason", "revoked"}}, p.stats.revoked);
     AddValue(ended, {{"pool", p.id}, {"reason", "holder_died"}}, p.stats.recovered_local);
+    AddValue(ended, {{"pool", p.id}, {"reason", "held_too_long"}}, p.stats.held_too_long);
+    AddValue(ended, {{"pool", p.id}, {"reason", "stalled"}}, p.stats.stalled);
   }
   MetricFamily& refused = Add(out, "leaseplane_acquire_refused_total",
                               "Requests that got no lease, by reason.", MetricType::Counter);
@@ -130,6 +134,14 @@ void CollectPools(const std::vector<PoolFigures>& pools, std::vector<MetricFamil
       AddValue(family, {{"pool", p.id}}, p.stats.*counter.value);
     }
   }
+  MetricFamily& damaged =
+      Add(out, "leaseplane_pool_damaged",
+          "1 if shared memory of the pool was lost: it grants nothing until the daemon is started "
+          "again.",
+          MetricType::Gauge);
+  for (const PoolFigures& p : pools) {
+    AddValue(damaged, {{"pool", p.id}}, p.state == engine::PoolState::kDamaged ? 1 : 0);
+  }
   MetricFamily& wait =
       Add(out, "leaseplane_wait_seconds",
           "How long those waited that were granted a slot from the queue.", MetricType::Histogram);
@@ -150,6 +162,14 @@ void CollectDaemon(const DaemonFigures& f, const std::string& version,
                    std::vector<MetricFamily>& out) {
   AddValue(Add(out, "leaseplane_sessions", "Attached processes.", MetricType::Gauge), {},
            f.sessions);
+  AddValue(Add(out, "leaseplane_sessions_lingering",
+               "Sessions that ended while their process lives on: their places are free when it "
+               "ends.",
+               MetricType::Gauge),
+           {}, f.sessions_lingering);
+  AddValue(Add(out, "leaseplane_sessions_max",
+               "Places for sessions, attached and lingering ones together.", MetricType::Gauge),
+           {}, f.sessions_max);
   MetricFamily& rejected =
       Add(out, "leaseplane_attach_rejected_total",
           "Attach connections turned away or hung up, by reason.", MetricType::Counter);
@@ -172,32 +192,50 @@ void CollectDaemon(const DaemonFigures& f, const std::string& version,
            {{"version", version}}, 1);
 }
 
+void CollectCredentials(const CredentialFigures& f, std::vector<MetricFamily>& out) {
+  MetricFamily& reloads = Add(out, "leaseplane_credential_reloads_total",
+                              "Changed files of TLS and tokens that were read again, by result: "
+                              "with failed the old ones stay in use.",
+                              MetricType::Counter);
+  AddValue(reloads, {{"result", "ok"}}, f.reloads);
+  AddValue(reloads, {{"result", "failed"}}, f.reload_failures);
+  if (f.certificate_not_after_unix_s == 0) return;
+  AddValue(
+      Add(out, "leaseplane_tls_certificate_not_after_timestamp_seconds",
+          "When the TLS certificate in use expires, in seconds since 1970.", MetricType::Gauge),
+      {}, f.certificate_not_after_unix_s);
+}
+
 }  // namespace
 
 DaemonMetrics::DaemonMetrics(std::string version, Source source)
     : version_(std::move(version)), source_(std::move(source)) {}
 
+DaemonMetrics::Stripe& DaemonMetrics::OwnStripe() {
+  static std::atomic<size_t> thread_count{0};
+  static thread_local const size_t number = thread_count.fetch_add(1, std::memory_order_relaxed);
+  return stripes_[number % stripes_.size()];
+}
+
 void DaemonMetrics::CountCall(std::string_view method, std::string_view code) {
-  const std::pair<std::string, std::string> key(method, code);
-  {
-    ReaderLock lock(&mu_);
-    auto it = calls_.find(key);
-    if (it != calls_.end()) {
-      it->second.fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
-  }
-  WriterLock lock(&mu_);
-  calls_[key].fetch_add(1, std::memory_order_relaxed);
+  Stripe& stripe = OwnStripe();
+  MutexLock lock(&stripe.mu);
+  auto& [names, count] = stripe.calls[{method.data(), code.data()}];
+  names = {method, code};
+  ++count;
 }
 
 void DaemonMetrics::CollectCalls(std::vector<MetricFamily>& out) const {
   MetricFamily& calls = Add(out, "leaseplane_grpc_requests_total",
                             "Answered gRPC calls by method and code.", MetricType::Counter);
-  ReaderLock lock(&mu_);
-  for (const auto& [key, count] : calls_) {
-    AddValue(calls, {{"method", key.first}, {"code", key.second}},
-             count.load(std::memory_order_relaxed));
+  std::map<Names, uint64_t> sums;
+  for (const Stripe& stripe : stripes_) {
+    MutexLock lock(&stripe.mu);
+    for (const auto& [unused, entry] : stripe.calls) sums[entry.first] += entry.second;
+  }
+  for (const auto& [names, count] : sums) {
+    AddValue(calls, {{"method", std::string(names.first)}, {"code", std::string(names.second)}},
+             count);
   }
 }
 
@@ -206,6 +244,7 @@ std::vector<MetricFamily> DaemonMetrics::Collect() const {
   std::vector<MetricFamily> out;
   CollectPools(figures.pools, out);
   CollectDaemon(figures, version_, out);
+  if (figures.credentials) CollectCredentials(*figures.credentials, out);
   CollectCalls(out);
   return out;
 }

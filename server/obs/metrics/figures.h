@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,19 +24,30 @@ struct PoolHistograms {
 
 struct PoolFigures {
   std::string id;
+  engine::PoolState state = engine::PoolState::kActive;
   engine::PoolCounts counts;
   engine::PoolStats stats;
   std::shared_ptr<const PoolHistograms> histograms;
 };
 
+// Of the files for TLS and tokens.
+struct CredentialFigures {
+  uint64_t reloads = 0;
+  uint64_t reload_failures = 0;
+  int64_t certificate_not_after_unix_s = 0;  // 0: no TLS
+};
+
 struct DaemonFigures {
   std::vector<PoolFigures> pools;
   uint32_t sessions = 0;
+  uint32_t sessions_lingering = 0;  // ended, but the process lives, so the index is not free
+  uint32_t sessions_max = 0;
   std::vector<std::pair<std::string, uint64_t>> attach_rejected;  // by reason
   uint64_t worker_starts = 0;
   double tick_lag_seconds = 0;
   double store_lag_seconds = 0;
   bool store_failed = false;
+  std::optional<CredentialFigures> credentials;  // if there are such files
 };
 
 }  // namespace leaseplane::obs

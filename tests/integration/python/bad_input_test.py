@@ -107,6 +107,9 @@ class BadInput(unittest.TestCase):
         admin = self.daemon.admin()
         lock = admin_pb.LockSlotRequest(name="pools/gpu/slots/77", reason="x")
         self.assertEqual(self.refused(admin.LockSlot, lock)[0], "NOT_FOUND")
+        unlock = admin_pb.UnlockSlotRequest(name="pools/gpu/slots/0")
+        self.assertEqual(self.refused(admin.UnlockSlot, unlock)[:2],
+                         ("FAILED_PRECONDITION", "FAILED_PRECONDITION"))
         check = pb.CheckTokenRequest(name="pools/gpu/slots/99", fencing_token=1)
         self.assertEqual(self.refused(self.stub.CheckToken, check)[0], "NOT_FOUND")
 

@@ -3,6 +3,7 @@
 
 import subprocess
 import threading
+import time
 import unittest
 
 import grpc
@@ -103,6 +104,24 @@ class Restart(unittest.TestCase):
         self.daemon.kill()
         self.daemon.start()
         self.assertEqual(self.acquire(**request).name, first.name)
+
+    def test_the_grace_after_a_restart_is_the_configured_one(self):
+        self.daemon.close()
+        self.daemon = testbed.Daemon("--restart-grace", "10m", pools=("gpu=3",)).start()
+        self.addCleanup(self.daemon.close)
+        lease = self.acquire(ttl=D(seconds=60))
+
+        def look():
+            return self.answered(self.daemon.leases().GetLease, pb.GetLeaseRequest(name=lease.name))
+
+        before = lease.expire_time.ToNanoseconds()
+        # Half a second of the minute is used up, so that giving all of it again can be seen.
+        end = time.monotonic() + 0.5
+        testbed.wait_until(lambda: time.monotonic() > end, "half a second")
+        self.assertLess(abs(look().expire_time.ToNanoseconds() - before), 250_000_000)
+        old = self.daemon.kill_worker()
+        testbed.wait_until(lambda: self.daemon.worker_pid() not in (None, old), "a worker")
+        self.assertGreater(look().expire_time.ToNanoseconds() - before, 400_000_000)
 
     def test_a_local_holder_lives_through_the_death_of_worker_and_keeper(self):
         holder = subprocess.Popen(

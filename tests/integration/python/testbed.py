@@ -53,7 +53,7 @@ class Daemon:
             self.args += ["--pool", pool]
         self.env = dict(os.environ, **(env or {}))
         self.process = None
-        self.grpc_address = self.metrics_address = None
+        self.grpc_address = self.metrics_address = self.admin_address = None
 
     def command(self, listen="127.0.0.1:0", metrics="127.0.0.1:0"):
         return [DAEMON, "--state-dir", str(self.root / "state"),
@@ -75,6 +75,8 @@ class Daemon:
             self.process.wait(10)
             raise AssertionError(f"no ready line but {line!r}; log: {self.log_text()[-2000:]}")
         self.grpc_address, _, self.metrics_address = found.groups()
+        admin = re.search(r" admin=(\S+)", line)
+        self.admin_address = admin.group(1) if admin else None
         return self
 
     def log_text(self):

@@ -48,6 +48,8 @@ constexpr Named kRegular[] = {
     {"locked_crash", "threads=0 remotes=1 locked=1 crashes=1 preemptions=1"},
     {"operator_lock", "admin=LU preemptions=2"},
     {"audit", "threads=0,0 rounds=2 admin=A keeps=1 preemptions=2"},
+    {"audit_two_slots", "threads=0,0 slots=2 rounds=3 admin=AA preemptions=2"},
+    {"take_back_two_slots", "threads=0,0 slots=2 rounds=3 admin=VA preemptions=2"},
     {"take_back", "threads=0,0 rounds=2 admin=VA preemptions=2"},
     {"crash_in_kick", "threads=0,1,2 kills=1 crashes=1 preemptions=1"},
     {"finder", "bare=2 slots=2 rounds=2 finder=1 preemptions=2"},

@@ -25,7 +25,7 @@ void Oracle::OnAcquired(int thread, const LocalGrant& grant) {
     return;
   }
   if (f.taken == gen) return;  // as late
-  Check(EpochOf(grant.token) == static_cast<Epoch>(world_.epoch), "a token of another epoch");
+  Check(EpochOf(grant.token) == shm::PolicyEpoch(world_.policy), "a token of another epoch");
   Check(f.holder == 0, "two holders of one slot");
   Check(world_.slots[grant.slot] == BusyWord(p.owner, gen),
         "acquired, but the word says otherwise");

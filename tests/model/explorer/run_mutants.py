@@ -61,7 +61,7 @@ def pattern(text):
 
 def apply(mutant, source, overlay):
     shutil.rmtree(overlay, ignore_errors=True)
-    for folder in ("core", FOLDER):
+    for folder in ("core", "tests/support", FOLDER):
         for path in (source / folder).rglob("*"):
             if path.suffix in (".h", ".inl", ".cc"):
                 target = overlay / path.relative_to(source)

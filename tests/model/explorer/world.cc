@@ -37,18 +37,16 @@ void World::ResetWords() {
   slots.fill(FreeWord(kFirstGeneration));
   sessions.fill(0);
   wcnt = heartbeat = 0;
-  epoch = 1;
   wseq = dseq = 0;
   grant_bits = (uint64_t{1} << config.slots) - 1;
-  policy = shm::MakePolicy(shm::Gate::kOpen, config.locked ? shm::ReleaseWord::kLocked
-                                                           : shm::ReleaseWord::kFree);
+  policy = shm::MakePolicy(1, shm::Gate::kOpen,
+                           config.locked ? shm::ReleaseWord::kLocked : shm::ReleaseWord::kFree);
   words = {};
   words.slots = slots.data();
   words.max_capacity = static_cast<uint32_t>(config.slots);
   words.wseq = &wseq;
   words.dseq = &dseq;
   words.wcnt = &wcnt;
-  words.epoch = &epoch;
   words.policy = &policy;
   words.heartbeat = &heartbeat;
   words.grant_bits = &grant_bits;
@@ -218,7 +216,6 @@ std::string World::NameOf(const void* word) const {
   if (word == &wseq) return "wseq";
   if (word == &dseq) return "dseq";
   if (word == &policy) return "policy";
-  if (word == &epoch) return "epoch";
   if (word == &grant_bits) return "grant_bits";
   for (int i = 0; i < process_count; ++i) {
     const Process& p = processes[static_cast<size_t>(i)];

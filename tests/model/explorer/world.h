@@ -137,7 +137,7 @@ class World : public FaultSource {
   PoolWords<SimMemory> words;
   std::array<uint64_t, kSlotsMax> slots{};
   std::array<uint64_t, 8> sessions{};
-  uint64_t wcnt = 0, epoch = 0, heartbeat = 0, grant_bits = 0, policy = 0;
+  uint64_t wcnt = 0, heartbeat = 0, grant_bits = 0, policy = 0;
   uint32_t wseq = 0, dseq = 0;
   FinderMemory<SimMemory> finder;
 

@@ -38,7 +38,8 @@ class [[nodiscard]] Lease {
       : local_(std::exchange(other.local_, nullptr)),
         remote_(std::exchange(other.remote_, nullptr)),
         token_(std::exchange(other.token_, 0)),
-        slot_(other.slot_) {}
+        slot_(other.slot_),
+        serial_(other.serial_) {}
   Lease& operator=(Lease&& other) noexcept {
     Lease old(std::move(other));
     swap(old);
@@ -46,7 +47,7 @@ class [[nodiscard]] Lease {
   }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
-  ~Lease() {
+  LEASEPLANE_HOT ~Lease() {
     if (token_ != 0) Drop();
   }
 
@@ -87,22 +88,26 @@ class [[nodiscard]] Lease {
     std::swap(remote_, other.remote_);
     std::swap(token_, other.token_);
     std::swap(slot_, other.slot_);
+    std::swap(serial_, other.serial_);
   }
   friend void swap(Lease& a, Lease& b) noexcept { a.swap(b); }
 
  private:
   friend class Pool;
 
-  Lease(internal::LocalPool* local, SlotIndex slot, FencingToken token) noexcept
-      : local_(local), token_(token), slot_(slot) {}
-  // Takes over one reference.
-  explicit Lease(internal::RemoteLease* remote) noexcept
-      : remote_(remote), token_(remote->token()), slot_(remote->slot()) {}
+  Lease(internal::LocalPool* local, SlotIndex slot, FencingToken token, uint32_t serial) noexcept
+      : local_(local), token_(token), slot_(slot), serial_(serial) {}
+  // Takes over one reference. Null: empty.
+  explicit Lease(internal::RemoteLease* remote) noexcept : remote_(remote) {
+    if (remote == nullptr) return;
+    token_ = remote->token();
+    slot_ = remote->slot();
+  }
 
   // The destructor's release.
-  void Drop() noexcept {
-    if (remote_ == nullptr) {
-      local_->Release(slot_, token_);
+  LEASEPLANE_HOT void Drop() noexcept {
+    if (remote_ == nullptr) [[likely]] {
+      local_->Release(slot_, token_, serial_);
     } else {
       remote_->Drop();
     }
@@ -112,6 +117,7 @@ class [[nodiscard]] Lease {
   internal::RemoteLease* remote_ = nullptr;  // one reference is ours
   FencingToken token_ = 0;                   // 0: empty
   SlotIndex slot_ = 0;
+  uint32_t serial_ = 0;  // of the attachment it was taken through
 };
 static_assert(sizeof(Lease) <= 32);
 

@@ -27,6 +27,16 @@ struct SessionOptions {
   Liveness liveness = Liveness::kProcess;
 };
 
+// How targets other than `unix:` are spoken to. Files are PEM, and read again when they change.
+struct TlsOptions {
+  // Authorities one of which must have signed the daemon's certificate. Empty: the environment
+  // variable LEASEPLANE_TLS_CA; without that too there is no TLS.
+  std::string ca_file = {};
+  // What this client shows of itself. Empty: LEASEPLANE_TLS_CERT and LEASEPLANE_TLS_KEY.
+  std::string cert_file = {};
+  std::string key_file = {};
+};
+
 struct ClientOptions {
   // -- callbacks. Called on a thread of the library, one at a time for one client. They may use the
   // library (release, acquire without waiting), must not block for long, must not throw, and must
@@ -55,6 +65,11 @@ struct ClientOptions {
   // For targets that are not `unix:`. Where a daemon of this host would listen; it is used only if
   // it is the same one as the target's. Empty: /run/leaseplane/leaseplane.sock.
   std::string local_socket = {};
+
+  TlsOptions tls = {};
+  // File with a bearer token, sent with every call and read again when it changes; over TLS and
+  // Unix sockets only. Empty: the environment variable LEASEPLANE_TOKEN_FILE, if there is one.
+  std::string token_file = {};
 
   // Remote leases: asked for when Acquire says nothing. Zero: the pool's default. 1 s .. 24 h.
   absl::Duration default_ttl = absl::ZeroDuration();

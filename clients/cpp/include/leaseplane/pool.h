@@ -56,11 +56,13 @@ struct UseResult<absl::StatusOr<T>> {
 class Pool {
  public:
   // A lease on any free slot, or an empty one: none is free, or the pool cannot grant now.
-  Lease TryAcquire() const noexcept {
-    if (local_ == nullptr) return TryAcquireRemote();
-    SlotIndex slot = 0;
-    const FencingToken token = local_->TryAcquire(slot);
-    return token != 0 ? Lease(local_, slot, token) : Lease();
+  LEASEPLANE_HOT Lease TryAcquire() const noexcept {
+    if (local_ == nullptr) [[unlikely]]
+      return Lease(TryAcquireRemote());
+    const internal::LocalPool::Taken taken = local_->TryAcquire(cache_);
+    if (taken.token == 0) [[unlikely]]
+      return Lease();
+    return Lease(local_, taken.slot, taken.token, taken.serial);  // in place: nothing is copied
   }
 
   // A lease on any slot, waiting at most options.max_wait for one. Reasons: kNoFreeSlot,
@@ -113,9 +115,10 @@ class Pool {
   Pool(std::shared_ptr<internal::ClientState> client, internal::LocalPool* local,
        std::shared_ptr<internal::RemotePool> remote, std::string path_reason);
 
-  Lease TryAcquireRemote() const noexcept;
+  internal::RemoteLease* TryAcquireRemote() const noexcept;  // null: none
 
   internal::LocalPool* local_ = nullptr;  // lives as long as the process; null on the remote path
+  uint32_t cache_ = 0;                    // local_->cache_index()
   std::shared_ptr<internal::RemotePool> remote_;
   std::shared_ptr<internal::ClientState> client_;
   std::string path_reason_;

@@ -36,10 +36,12 @@ enum class Reason {
   kStaleToken,          // ABORTED             the fencing token is not the lease's
   kWaitCancelled,       // ABORTED             an operator ended the wait, or the pool was deleted
   kNotHolder,           // PERMISSION_DENIED   the lease is somebody else's
-  kPermissionDenied,    // PERMISSION_DENIED
+  kPermissionDenied,    // PERMISSION_DENIED   not allowed; says nothing about what exists
+  kUnauthenticated,     // UNAUTHENTICATED     no certificate or token that the daemon knows
   kDraining,            // UNAVAILABLE         the daemon is stopping; nothing was done
   kRecovering,          // UNAVAILABLE         the daemon does not know yet who holds what
   kStoreFailed,         // INTERNAL            the daemon's disk refuses
+  kDataLoss,            // INTERNAL            the pool is damaged: the daemon has to be restarted
   kInternal,            // INTERNAL
   kUnimplemented,       // UNIMPLEMENTED
 

@@ -163,6 +163,22 @@ TEST_F(LocalLeaseTest, CallbacksTellOfRevocationAndDraining) {
   EXPECT_TRUE(Eventually([&] { return heard.drainings() == 1; }));
 }
 
+// The daemon does not know in which epoch a lease was taken by direct compare-and-swap.
+TEST_F(LocalLeaseTest, CallbacksTellOfLeasesOlderThanTheDaemonsEpoch) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease lease = pool.TryAcquire();
+  daemon_->RestartWorker();
+  daemon_->AskBack("gpu", lease.slot(), 5'000'000'000);
+  ASSERT_TRUE(Eventually([&] { return heard.revokes().size() == 1; }));
+  EXPECT_EQ(heard.revokes()[0].token, lease.token());
+  ASSERT_TRUE(daemon_->Revoke("gpu", lease.slot()));
+  ASSERT_TRUE(Eventually([&] { return heard.lost().size() == 1; }));
+  EXPECT_EQ(heard.lost()[0].token, lease.token());
+}
+
 TEST_F(LocalLeaseTest, ManyThreadsNeverShareASlot) {
   daemon_options_.pools[0].capacity = 3;
   StartDaemon();

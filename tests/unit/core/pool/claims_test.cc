@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 #include <thread>
 #include <vector>
@@ -45,6 +46,51 @@ TEST(ClaimsTest, AnAuditKnowsHoldsAndWhatIsJustBeingTaken) {
   claims.NoteReleased(2, MakeToken(1, 9));
   EXPECT_EQ(claims.Audit(2, 9), 0u);
   EXPECT_EQ(claims.Audit(2, 0), 0u);
+}
+
+// Lets another thread act right after the n-th load of the one under test.
+struct HookedMemory : RealMemory {
+  static inline int loads_left = 0;
+  static inline std::function<void()> act;
+  using RealMemory::Load;
+  static uint64_t Load(const U64& word) {
+    const uint64_t value = RealMemory::Load(word);
+    if (loads_left > 0 && --loads_left == 0) act();
+    return value;
+  }
+};
+
+TEST(ClaimsTest, AnAuditSeesWhatMovesFromTheRecordToTheTablesMeanwhile) {
+  using Hooked = HookedMemory;
+  for (int loads = 1; loads < 8; ++loads) {
+    Claims<Hooked> claims(2);
+    auto& record = claims.Borrow();
+    Hooked::Store(record.pending, Record::Pending(0, 7));
+    Hooked::act = [&] {  // it notes the acquisition and takes the next slot
+      claims.NoteAcquired(0, MakeToken(1, 7));
+      Hooked::Store(record.pending, Record::Pending(1, 3));
+    };
+    Hooked::loads_left = loads;
+    EXPECT_EQ(claims.Audit(0, 7), 7u) << loads;
+    Hooked::loads_left = 0;
+  }
+}
+
+TEST(ClaimsTest, AnAuditSeesWhatMovesFromTheTablesToTheRecordMeanwhile) {
+  using Hooked = HookedMemory;
+  for (int loads = 1; loads < 8; ++loads) {
+    Claims<Hooked> claims(2);
+    auto& record = claims.Borrow();
+    claims.NoteAcquired(0, MakeToken(1, 7));
+    Hooked::Store(record.pending, Record::Pending(1, 3));
+    Hooked::act = [&] {  // it is about to give the slot back
+      record.Touch(0, 7);
+      claims.NoteReleased(0, MakeToken(1, 7));
+    };
+    Hooked::loads_left = loads;
+    EXPECT_EQ(claims.Audit(0, 7), 7u) << loads;
+    Hooked::loads_left = 0;
+  }
 }
 
 TEST(ClaimsTest, ARevokedLeaseIsNotHeld) {

@@ -39,7 +39,6 @@ class HeapPool {
     words_.wseq = &wseq_;
     words_.dseq = &dseq_;
     words_.wcnt = &wcnt_;
-    words_.epoch = &epoch_;
     words_.policy = &policy_;
     words_.heartbeat = &heartbeat_;
     words_.grant_bits = bits_.get();
@@ -54,8 +53,9 @@ class HeapPool {
   uint32_t wseq() const { return M::Load(*words_.wseq); }
   uint32_t dseq() const { return M::Load(*words_.dseq); }
   void SetGate(shm::Gate gate) {
+    const uint64_t policy = M::Load(*words_.policy);
     M::Store(*words_.policy,
-             shm::MakePolicy(gate, shm::ReleaseWordOf(M::Load(*words_.policy))));
+             shm::MakePolicy(shm::PolicyEpoch(policy), gate, shm::ReleaseWordOf(policy)));
   }
   void Enlist(uint32_t count) { M::FetchAdd(*words_.wcnt, count); }
 
@@ -70,7 +70,8 @@ class HeapPool {
  private:
   std::unique_ptr<typename M::U64[]> slots_, bits_, sessions_;
   typename M::U32 wseq_{0}, dseq_{0};
-  typename M::U64 wcnt_{0}, epoch_{1}, heartbeat_{0}, policy_{0};
+  typename M::U64 wcnt_{0}, heartbeat_{0};
+  typename M::U64 policy_{shm::MakePolicy(1, shm::Gate::kOpen, shm::ReleaseWord::kFree)};
   FinderMemory<M, 4096> finder_;
   PoolWords<M> words_;
 };
@@ -79,10 +80,12 @@ class HeapPool {
 template <class M>
 struct HeapClient {
   HeapClient(HeapPool<M>& pool, SessionIndex session)
-      : attachment{pool.words(), session, HeapPool<M>::ActiveWord(session), 0},
+      : attachment(pool.words(), session, HeapPool<M>::ActiveWord(session),
+                   ProcessFlags<M>::kAttachStep),
         claims(pool.words().max_capacity),
         record(claims.Borrow()) {
     pool.Activate(session);
+    flags.BumpAttachGen();
     record.Bind(attachment.words, session);
   }
 

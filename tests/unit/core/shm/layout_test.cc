@@ -39,27 +39,16 @@ const std::map<std::string, Table>& Structs() {
         PLACE(SegmentHeader, abi_minor), PLACE(SegmentHeader, kind),
         PLACE(SegmentHeader, header_bytes), PLACE(SegmentHeader, segment_bytes),
         PLACE(SegmentHeader, pool_uid)}},
-      {"CtlHeader",
-       {PLACE(CtlHeader, segment),
-        PLACE(CtlHeader, max_capacity),
-        PLACE(CtlHeader, slot_stride_bytes),
-        PLACE(CtlHeader, data_bytes),
-        PLACE(CtlHeader, slots_offset),
-        PLACE(CtlHeader, records_offset),
-        PLACE(CtlHeader, record_count),
-        PLACE(CtlHeader, record_bytes),
-        PLACE(CtlHeader, bitmap_offset),
-        PLACE(CtlHeader, grant_bits_offset),
-        PLACE(CtlHeader, base_epoch),
-        PLACE(CtlHeader, reserved0),
-        PLACE(CtlHeader, reserved1),
-        PLACE(CtlHeader, epoch),
-        PLACE(CtlHeader, policy),
-        PLACE(CtlHeader, active_records),
-        PLACE(CtlHeader, reserved2),
-        PLACE(CtlHeader, reserved3),
-        PLACE(CtlHeader, heartbeat),
-        PLACE(CtlHeader, reserved4)}},
+      {"CtlHeader", {PLACE(CtlHeader, segment),           PLACE(CtlHeader, max_capacity),
+                     PLACE(CtlHeader, slot_stride_bytes), PLACE(CtlHeader, data_bytes),
+                     PLACE(CtlHeader, slots_offset),      PLACE(CtlHeader, records_offset),
+                     PLACE(CtlHeader, record_count),      PLACE(CtlHeader, record_bytes),
+                     PLACE(CtlHeader, bitmap_offset),     PLACE(CtlHeader, grant_bits_offset),
+                     PLACE(CtlHeader, base_epoch),        PLACE(CtlHeader, reserved0),
+                     PLACE(CtlHeader, reserved1),         PLACE(CtlHeader, policy),
+                     PLACE(CtlHeader, reserved5),         PLACE(CtlHeader, active_records),
+                     PLACE(CtlHeader, reserved2),         PLACE(CtlHeader, reserved3),
+                     PLACE(CtlHeader, heartbeat),         PLACE(CtlHeader, reserved4)}},
       {"MetaHeader",
        {PLACE(MetaHeader, segment), PLACE(MetaHeader, string_count), PLACE(MetaHeader, reserved0),
         PLACE(MetaHeader, table_offset), PLACE(MetaHeader, strings_offset),
@@ -128,7 +117,8 @@ TEST_F(LayoutDocument, HasEveryFieldAtTheOffsetOfTheStruct) {
 }
 
 TEST_F(LayoutDocument, TablesLeaveNoGapBetweenFields) {
-  for (const std::string name : {"SegmentHeader", "CtlHeader", "MetaHeader", "SessHeader", "FinderRecord"}) {
+  for (const std::string name :
+       {"SegmentHeader", "CtlHeader", "MetaHeader", "SessHeader", "FinderRecord"}) {
     std::map<uint64_t, uint64_t> by_offset;
     for (const auto& [field, place] : tables_[name]) by_offset[place.offset] = place.bytes;
     uint64_t end = 0;
@@ -186,7 +176,7 @@ TEST(GoldenBytes, CtlOfAPoolOfThree) {
             "\n0300000040000000004000000000000000100000000000000020000000000000"
             "\n0c0000000001000000300000000000000010000000000000a861000000000000"
             "\n0000000000000000000000000000000000000000000000000000000000000000"
-            "\na861000000000000000000000000000000000000000000000000000000000000"
+            "\n00000000a8610000000000000000000000000000000000000000000000000000"
             "\n0000000000000000000000000000000000000000000000000000000000000000"
             "\n0000000000000000000000000000000000000000000000000000000000000000"
             "\n0000000000000000000000000000000000000000000000000000000000000000");

@@ -197,6 +197,59 @@ TEST_F(AttachTest, IndexOfALivingProcessIsNotGivenOutAgain) {
   EXPECT_EQ(fourth.Attach().kind, Kind::kRefused);
 }
 
+TEST_F(AttachTest, ProcessThatComesAndGoesIsRefusedBeforeItHasAllIndexes) {
+  options_.sessions_per_process_max = 3;
+  StartServer();
+  for (int i = 0; i < 3; ++i) {
+    Client client(path_);
+    ASSERT_EQ(client.Attach().kind, Kind::kWelcome);
+  }
+  ASSERT_TRUE(WaitUntil([&] { return server_->session_count() == 0; }));
+  EXPECT_EQ(server_->lingering_count(), 3u);
+  for (const bool is_restarted : {false, true}) {
+    if (is_restarted) RestartServer();
+    Client fourth(path_);
+    const Message m = fourth.Attach();
+    ASSERT_EQ(m.kind, Kind::kRefused);
+    EXPECT_EQ(m.refused.reason, static_cast<uint32_t>(Refusal::kTooManySessions));
+    EXPECT_NE(std::string(m.refused.text).find("max_sessions_per_process"), std::string::npos);
+    EXPECT_EQ(server_->rejected(Rejection::kProcessQuota), 1u);
+  }
+  // Another process is not concerned, and takes its own share with it when it ends.
+  for (int round = 0; round < 2; ++round) {
+    const pid_t child = Fork([this] {
+      for (int i = 0; i < 3; ++i) {
+        if (Client(path_).Attach().kind != Kind::kWelcome) _exit(1);
+      }
+    });
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_TRUE(WaitUntil([&] { return server_->lingering_count() == 3; }));
+}
+
+TEST_F(AttachTest, ProcessesOfOneUserAreRefusedTogether) {
+  options_.sessions_per_uid_max = 2;
+  StartServer();
+  Client first(path_);
+  ASSERT_EQ(first.Attach().kind, Kind::kWelcome);
+  const pid_t child = Fork([this] {
+    Client second(path_);
+    second.Attach();
+    pause();
+  });
+  ASSERT_TRUE(WaitUntil([&] { return server_->session_count() == 2; }));
+  Client third(path_);
+  const Message m = third.Attach();
+  ASSERT_EQ(m.kind, Kind::kRefused);
+  EXPECT_NE(std::string(m.refused.text).find("max_sessions_per_uid"), std::string::npos);
+  EXPECT_EQ(server_->rejected(Rejection::kUidQuota), 1u);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  EXPECT_TRUE(WaitUntil([&] { return Client(path_).Attach().kind == Kind::kWelcome; }));
+}
+
 TEST_F(AttachTest, DeathOfTheProcessEndsTheSessionThoughAChildKeepsTheSocket) {
   StartServer();
   int report[2];

@@ -28,6 +28,34 @@ TEST_F(AttachTest, SessionGoesOnOverARestartAndIsToldOfIt) {
   EXPECT_FALSE(handler_.HasEnded(client.session));
 }
 
+// The holder of a process tree may have died; who inherited the connection never reads it.
+TEST_F(AttachTest, SessionThatNeverReadsLivesThroughAnyNumberOfRestarts) {
+  StartServer();
+  Client client(path_);
+  ASSERT_EQ(client.Attach(Liveness::kTree).kind, Kind::kWelcome);
+  Message filler{};
+  filler.kind = Kind::kDraining;
+  int restarts_beyond_room = 0;
+  while (restarts_beyond_room < 20) {
+    RestartServer();
+    ASSERT_TRUE(table_->IsActive(client.session)) << "at start " << options_.worker_starts;
+    if (!server_->Send(client.session, filler, Delivery::kMay)) ++restarts_beyond_room;
+    ASSERT_LT(options_.worker_starts, 100'000u) << "a buffer without end";
+  }
+  EXPECT_FALSE(handler_.HasEnded(client.session));
+  // As soon as it reads again it hears of the latest.
+  Message m{};
+  do {
+    m = client.Receive();
+    ASSERT_NE(m.kind, Kind::kNone) << "hung up, or silent";
+  } while (m.kind != Kind::kWorkerRestarted || m.worker_restarted.starts != options_.worker_starts);
+  EXPECT_TRUE(table_->IsActive(client.session));
+  Message enqueue{};
+  enqueue.kind = Kind::kEnqueue;
+  client.Send(enqueue);
+  EXPECT_TRUE(WaitUntil([&] { return handler_.message_count() == 1; })) << "still heard";
+}
+
 TEST_F(AttachTest, MessagesSentWhileNoWorkerRanAreReadByTheNext) {
   StartServer();
   Client client(path_);

@@ -23,12 +23,16 @@ std::string ReadSource(const std::string& path) {
 
 std::string Code(std::string_view text) { return "`" + std::string(text) + "`"; }
 
+std::string DefaultOf(const Setting& s) {
+  return s.field.default_text.empty() ? "none" : Code(s.field.default_text);
+}
+
 TEST(ConfigurationDocumentTest, EverySettingHasItsRow) {
   const std::string text = ReadSource("docs/configuration.md");
   for (const Setting& s : Settings()) {
     const std::string key = s.field.key.empty() ? "" : Code(s.field.key) + " ";
     const std::string row = "| " + key + "| " + Code(s.flag) + " | " + Code(s.variable) + " | " +
-                            Code(s.field.default_text) + " | " + std::string(s.field.valid) + " |";
+                            DefaultOf(s) + " | " + std::string(s.field.valid) + " |";
     EXPECT_NE(text.find(row), std::string::npos) << row;
   }
 }
@@ -40,6 +44,14 @@ TEST(ConfigurationDocumentTest, EveryPoolFieldHasItsRow) {
         field.default_text.empty() ? std::string("needed") : Code(field.default_text);
     const std::string row =
         "| " + Code(field.key) + " | " + shown + " | " + std::string(field.valid) + " |";
+    EXPECT_NE(text.find(row), std::string::npos) << row;
+  }
+}
+
+TEST(ConfigurationDocumentTest, EveryFieldOfAnAccessRuleHasItsRow) {
+  const std::string text = ReadSource("docs/configuration.md");
+  for (const auto& field : AccessFields()) {
+    const std::string row = "| " + Code(field.key) + " | needed | " + std::string(field.valid);
     EXPECT_NE(text.find(row), std::string::npos) << row;
   }
 }
@@ -60,6 +72,9 @@ TEST(ConfigurationDocumentTest, DefaultTextsAreTheDefaults) {
   options.listen.tcp_address = options.metrics.address = options.state.dir = "";
   options.listen.unix_socket_path = "";
   options.lifecycle = {0, 0, 0};
+  options.sessions = {1, 1};
+  options.listen.admin_address = options.security.tls.cert = options.security.tokens_file = "x";
+  options.security.reload_interval_ns = 0;
   for (const Setting& s : Settings()) {
     EXPECT_TRUE(s.field.apply("", s.field.default_text, &options)) << s.flag;
   }
@@ -70,8 +85,15 @@ TEST(ConfigurationDocumentTest, DefaultTextsAreTheDefaults) {
   EXPECT_EQ(options.lifecycle.drain_timeout_ns, defaults.lifecycle.drain_timeout_ns);
   EXPECT_EQ(options.lifecycle.restart_grace_ns, defaults.lifecycle.restart_grace_ns);
   EXPECT_EQ(options.lifecycle.redeclare_grace_ns, defaults.lifecycle.redeclare_grace_ns);
+  EXPECT_EQ(options.sessions.per_process_max, defaults.sessions.per_process_max);
+  EXPECT_EQ(options.sessions.per_uid_max, defaults.sessions.per_uid_max);
+  EXPECT_EQ(options.listen.admin_address, "");
+  EXPECT_EQ(options.security.tls.cert, "");
+  EXPECT_EQ(options.security.tokens_file, "");
+  EXPECT_EQ(options.security.reload_interval_ns, defaults.security.reload_interval_ns);
   const engine::PoolOptions pool;
   engine::PoolOptions read;
+  read.max_hold_ns = read.stall_timeout_ns = 1;
   read.default_ttl_ns = read.min_ttl_ns = read.max_ttl_ns = read.max_overtake_ns = 0;
   read.max_waiters = 1;
   for (const auto& field : PoolFields()) {
@@ -83,6 +105,8 @@ TEST(ConfigurationDocumentTest, DefaultTextsAreTheDefaults) {
   EXPECT_EQ(read.max_ttl_ns, pool.max_ttl_ns);
   EXPECT_EQ(read.max_overtake_ns, pool.max_overtake_ns);
   EXPECT_EQ(read.max_waiters, pool.max_waiters);
+  EXPECT_EQ(read.max_hold_ns, pool.max_hold_ns);
+  EXPECT_EQ(read.stall_timeout_ns, pool.stall_timeout_ns);
 }
 
 TEST(ConfigurationExampleTest, ItIsValidAndNamesEveryKey) {
@@ -105,6 +129,7 @@ TEST(ConfigurationExampleTest, ItIsValidAndNamesEveryKey) {
     EXPECT_TRUE(s.field.key.empty() || names(s.field.key)) << s.field.key;
   }
   for (const auto& field : PoolFields()) EXPECT_TRUE(names(field.key)) << field.key;
+  for (const auto& field : AccessFields()) EXPECT_TRUE(names(field.key)) << field.key;
 }
 
 // With the comment signs of the keys taken away the example still is valid, so what the comments
@@ -114,6 +139,16 @@ TEST(ConfigurationExampleTest, ItsCommentedKeysAreValidToo) {
   for (const char* key : {"listen:",
                           "socket:",
                           "insecure:",
+                          "admin_listen:",
+                          "tls:",
+                          "  cert:",
+                          "  key:",
+                          "  client_ca:",
+                          "tokens_file:",
+                          "reload_interval:",
+                          "access:",
+                          "  - {principal: uid:1000",
+                          "  - {principal: \"spiffe",
                           "metrics_listen:",
                           "state_dir:",
                           "log:",
@@ -122,6 +157,8 @@ TEST(ConfigurationExampleTest, ItsCommentedKeysAreValidToo) {
                           "drain_timeout:",
                           "restart_grace:",
                           "redeclare_grace:",
+                          "max_sessions_per_process:",
+                          "max_sessions_per_uid:",
                           "max_capacity:",
                           "fairness: B",
                           "max_overtake:",
@@ -136,6 +173,8 @@ TEST(ConfigurationExampleTest, ItsCommentedKeysAreValidToo) {
                           "max_leases_per_client:",
                           "reuse_delay:",
                           "lock_delay:",
+                          "max_hold:",
+                          "stall_timeout:",
                           "local_access:",
                           "  enabled:",
                           "  uids:",

@@ -91,6 +91,8 @@ log: {level: debug, format: json}
 drain_timeout: 1m
 restart_grace: 20s
 redeclare_grace: 11s
+max_sessions_per_process: 4
+max_sessions_per_uid: 9
 pools:
   - id: gpu
     capacity: 2
@@ -105,6 +107,8 @@ pools:
     max_leases_per_client: 5
     reuse_delay: 1s
     lock_delay: 3s
+    max_hold: 1h
+    stall_timeout: 45s
     local_access: {enabled: false, uids: [1000, 0], gids: [5]}
     resources: [a, "b c"]
     labels: {zone: eu}
@@ -123,6 +127,8 @@ pools:
   EXPECT_EQ(o.lifecycle.drain_timeout_ns, kMinute);
   EXPECT_EQ(o.lifecycle.restart_grace_ns, 20 * kSecond);
   EXPECT_EQ(o.lifecycle.redeclare_grace_ns, 11 * kSecond);
+  EXPECT_EQ(o.sessions.per_process_max, 4u);
+  EXPECT_EQ(o.sessions.per_uid_max, 9u);
   ASSERT_EQ(o.pools.size(), 1u);
   const engine::PoolOptions& p = o.pools[0];
   EXPECT_EQ(p.max_capacity, 4u);
@@ -138,6 +144,8 @@ pools:
   EXPECT_EQ(p.max_leases_per_client, 5u);
   EXPECT_EQ(p.reuse_delay_ns, kSecond);
   EXPECT_EQ(p.lock_delay_ns, 3 * kSecond);
+  EXPECT_EQ(p.max_hold_ns, engine::kHour);
+  EXPECT_EQ(p.stall_timeout_ns, 45 * kSecond);
   EXPECT_FALSE(p.local_enabled);
   EXPECT_THAT(p.local_uids, ElementsAre(1000u, 0u));
   EXPECT_THAT(p.local_gids, ElementsAre(5u));
@@ -276,7 +284,9 @@ TEST_F(ParseTest, AllMistakesAreToldAtOnce) {
                "    local_access: {uids: [me]}\n"),
       UnorderedElementsAre(
           "FILE:1: field `listn`: got an unknown key; valid: listen, socket, insecure, "
-          "metrics_listen, state_dir, log, drain_timeout, restart_grace, redeclare_grace, pools",
+          "admin_listen, tls, tokens_file, reload_interval, metrics_listen, state_dir, log, "
+          "drain_timeout, restart_grace, redeclare_grace, max_sessions_per_process, "
+          "max_sessions_per_uid, pools, access",
           "FILE:2: field `log`: got loud; valid: a map with level, format",
           "FILE:3: field `drain_timeout`: got a list; valid: a duration from 0s to 1h, like 10s or "
           "1m30s",
@@ -285,8 +295,8 @@ TEST_F(ParseTest, AllMistakesAreToldAtOnce) {
           "FILE:6: field `pools[0].capacity`: got 0; valid: 1..1048576",
           "FILE:7: field `pools[0].colour`: got an unknown key; valid: id, capacity, max_capacity, "
           "fairness, durability, ttl, max_duration, max_overtake, max_waiters, "
-          "max_waiters_per_client, max_leases_per_client, reuse_delay, lock_delay, local_access, "
-          "resources, labels",
+          "max_waiters_per_client, max_leases_per_client, reuse_delay, lock_delay, max_hold, "
+          "stall_timeout, local_access, resources, labels",
           "FILE:8: field `pools[1].id`: got nothing; valid: 1..63 of a-z, 0-9 and -, a letter "
           "first, no - last",
           "FILE:9: field `pools[1].resources`: got 3 entries; valid: at most 2, one a slot",
@@ -302,7 +312,7 @@ TEST_F(ParseTest, FieldsThatDoNotFitTogetherAreTold) {
                        "- {id: d, capacity: 5, ttl: {min: 5s}, max_duration: 2s}\n"),
               UnorderedElementsAre(
                   "FILE:1: field `metrics_listen`: got 127.0.0.1:7070; valid: another address than "
-                  "`listen`",
+                  "`listen` and `admin_listen`",
                   "FILE:3: field `pools[0].max_capacity`: got 4; valid: 0 (as capacity), or "
                   "5..1048576",
                   "FILE:4: field `pools[1].id`: got a; valid: an id that no other pool has; "
@@ -312,6 +322,15 @@ TEST_F(ParseTest, FieldsThatDoNotFitTogetherAreTold) {
                   "1s to 30s",
                   "FILE:6: field `pools[3].max_duration`: got 2s; valid: 0s, or at least ttl.min, "
                   "5s"));
+}
+
+TEST_F(ParseTest, NothingOfAFileIsPassedOverInSilence) {
+  EXPECT_THAT(Mistakes("pools: [{id: a, capacity: 1}]\n---\npools: [{id: b, capacity: 0}]\n"),
+              UnorderedElementsAre("FILE:3: got a second document; valid: one document, without a "
+                                   "line of --- after it"));
+  EXPECT_THAT(Mistakes("pools:\n- id: a\n  capacity: 1\n  labels:\n    x: 1\n    x: 2\n"),
+              UnorderedElementsAre("FILE:6: field `pools[0].labels.x`: got the key a second time; "
+                                   "valid: each key once"));
 }
 
 TEST_F(ParseTest, ADefaultTtlThatIsNotSetFollowsTheBounds) {

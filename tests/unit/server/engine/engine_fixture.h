@@ -41,6 +41,7 @@ class EngineTest : public ::testing::Test {
     authority_->SetEpoch(authority_->epoch() + 1);
     RecoverOptions how;
     how.origin = SegmentOrigin::kAdopted;
+    how.restart_grace_ns = restart_grace_ns_;
     report_ = engine_->Recover(now_, ledger_.Contents(), how, actions_);
     if (end_recovery) engine_->EndRecovery(now_, actions_);
   }
@@ -150,6 +151,7 @@ class EngineTest : public ::testing::Test {
 
   Instant now_{1'000 * kSecond, 1'700'000'000 * kSecond};
   PoolOptions options_;
+  int64_t restart_grace_ns_ = 15 * kSecond;
   FakeLedger ledger_;
   CountingIds ids_;
   FakeSessions sessions_;

@@ -23,17 +23,18 @@ namespace leaseplane::engine {
 // The shared words of one pool.
 class HeapPool {
  public:
-  explicit HeapPool(uint32_t capacity) : slots_(capacity), grant_bits_((capacity + 63) / 64) {
+  explicit HeapPool(uint32_t capacity)
+      : slots_(capacity), grant_bits_((capacity + 63) / 64), base_epochs_(capacity) {
     words_.slots = slots_.data();
     words_.max_capacity = capacity;
     words_.wseq = &wseq_;
     words_.dseq = &dseq_;
     words_.wcnt = &wcnt_;
-    words_.epoch = &epoch_;
     words_.policy = &policy_;
     words_.heartbeat = &heartbeat_;
     words_.grant_bits = grant_bits_.data();
     finder_.Lay(words_);
+    words_.base_epochs = base_epochs_.data();
   }
   PoolWords<RealMemory>& words() { return words_; }
   SlotWord Word(SlotIndex slot) const { return slots_[slot].load(); }
@@ -43,8 +44,10 @@ class HeapPool {
   std::vector<std::atomic<uint64_t>> slots_;
   std::vector<std::atomic<uint64_t>> grant_bits_;
   std::atomic<uint32_t> wseq_{0}, dseq_{0};
-  std::atomic<uint64_t> wcnt_{0}, epoch_{1}, heartbeat_{0}, policy_{0};
+  std::atomic<uint64_t> wcnt_{0}, heartbeat_{0};
+  std::atomic<uint64_t> policy_{shm::MakePolicy(1, shm::Gate::kOpen, shm::ReleaseWord::kFree)};
   FinderMemory<RealMemory, 4096> finder_;
+  std::vector<std::atomic<uint32_t>> base_epochs_;
   PoolWords<RealMemory> words_;
 };
 
@@ -119,7 +122,12 @@ class FakeSessions final : public SessionsPort {
     const auto found = attached.find(session);
     return found == attached.end() ? 0 : found->second;
   }
+  int64_t HeardAtNs(SessionIndex session) const override {
+    const auto found = heard.find(session);
+    return found == heard.end() ? kNever : found->second;
+  }
   std::map<SessionIndex, int64_t> attached;  // session -> since
+  std::map<SessionIndex, int64_t> heard;     // absent: does not have to answer
 };
 
 // A co-located process, as far as slot words see it.

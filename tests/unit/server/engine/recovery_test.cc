@@ -59,6 +59,27 @@ TEST_F(RecoveryTest, AfterAWorkersRestartALeaseHasItsRestButAtLeastTheGrace) {
             15 * kSecond);
 }
 
+TEST_F(RecoveryTest, TheGraceAfterARestartIsTheConfiguredOne) {
+  options_.capacity = 3;
+  options_.default_ttl_ns = kMinute;
+  Start();
+  const Grant late = MustAcquire();
+  Pass(58 * kSecond);
+  const Grant early = MustAcquire();
+  AcquireRequest short_one = Request();
+  short_one.ttl_ns = 5 * kSecond;
+  const Grant brief = MustAcquire(short_one);
+  Pass(kSecond);
+  restart_grace_ns_ = 40 * kSecond;
+  RestartAdopting();
+  const auto rest_of = [&](const Grant& grant) {
+    return std::get<LeaseInfo>(engine_->GetLease(now_, grant.lease.id)).remaining_ns;
+  };
+  EXPECT_EQ(rest_of(late), 40 * kSecond);
+  EXPECT_EQ(rest_of(early), 59 * kSecond) << "has more than the grace";
+  EXPECT_EQ(rest_of(brief), 5 * kSecond) << "never more than the ttl";
+}
+
 TEST_F(RecoveryTest, AfterARebootALeaseHasItsFullTtlUnderItsOwnToken) {
   options_.default_ttl_ns = kMinute;
   Start();
@@ -112,6 +133,30 @@ TEST_F(RecoveryTest, ClaimsKeepSlotsAndTheHigherTokenWins) {
   EXPECT_TRUE(LocalRelease(kAlice, local));
   const Grant next = MustAcquire();
   EXPECT_GT(next.lease.token, token);
+}
+
+// What the words do not tell after a worker's death: in which epoch a slot's numbering began.
+TEST_F(RecoveryTest, TokensOfEarlierNumberingsStayInvalidOverRedeclarationAndRestart) {
+  Start();
+  authority_->SetEpoch(5);
+  const SlotGrant held = MustLocalAcquire(kAlice);
+  const FencingToken token = MakeToken(5, held.gen);
+  RestartFresh(/*same_boot=*/true, /*await_claims=*/true);
+  ASSERT_EQ(authority_->epoch(), 6u);
+  ASSERT_TRUE(engine_->Claim(now_, kAlice, held.slot, token, actions_));
+  engine_->EndRecovery(now_, actions_);
+  const SlotGrant fresh = MustLocalAcquire(kBob);
+  const auto is_valid = [&](SlotIndex slot, Epoch epoch, Generation gen) {
+    return std::get<TokenCheck>(engine_->CheckToken(slot, MakeToken(epoch, gen))).valid;
+  };
+  for (const char* when : {"before", "after a restart", "after two"}) {
+    EXPECT_TRUE(is_valid(held.slot, 5, held.gen)) << when << ": the declared token";
+    EXPECT_FALSE(is_valid(held.slot, 4, held.gen)) << when << ": older than the declared one";
+    EXPECT_TRUE(is_valid(fresh.slot, 6, fresh.gen)) << when << ": granted in the new segment";
+    EXPECT_FALSE(is_valid(fresh.slot, 5, fresh.gen)) << when << ": of the lost segment";
+    EXPECT_FALSE(is_valid(fresh.slot, authority_->epoch() + 1, fresh.gen)) << when;
+    RestartAdopting();
+  }
 }
 
 TEST_F(RecoveryTest, AnAdoptedClosedGateWaitsForTicketsToBePresentedAgain) {

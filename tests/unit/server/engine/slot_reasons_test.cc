@@ -31,6 +31,26 @@ TEST_F(SlotReasonsTest, LockingABusySlotDrainsIt) {
   EXPECT_EQ(ReasonIn(engine_->LockSlot(now_, 7, "", actions_)), Reason::kNotFound);
 }
 
+TEST_F(SlotReasonsTest, UnlockingWhatIsNotLockedIsRefused) {
+  options_.reuse_delay_ns = 3 * kSecond;
+  Start();
+  const Grant held = MustAcquire();
+  for (const SlotIndex slot : {SlotIndex{0}, SlotIndex{1}}) {
+    EXPECT_EQ(ReasonIn(engine_->UnlockSlot(now_, slot, actions_)), Reason::kFailedPrecondition);
+  }
+  engine_->LockSlot(now_, held.lease.slot, "look", actions_);
+  EXPECT_EQ(ReasonIn(engine_->UnlockSlot(now_, held.lease.slot, actions_)), Reason::kNone)
+      << "a lock that waits for the holder can be taken back";
+  EXPECT_EQ(ReasonIn(engine_->UnlockSlot(now_, held.lease.slot, actions_)),
+            Reason::kFailedPrecondition);
+  Release(held);
+  EXPECT_EQ(ReasonIn(engine_->UnlockSlot(now_, held.lease.slot, actions_)),
+            Reason::kFailedPrecondition)
+      << "a slot that cools is not locked by an operator";
+  EXPECT_EQ(StateAt(held.lease.slot), SlotState::kLocked);
+  EXPECT_EQ(ledger_.misuses, 0);
+}
+
 TEST_F(SlotReasonsTest, AfterAReleaseTheSlotCoolsForTheReuseDelay) {
   options_.capacity = 1;
   options_.reuse_delay_ns = 3 * kSecond;

@@ -96,6 +96,36 @@ TEST_F(KeeperTest, StartsAKilledWorkerAgain) {
   EXPECT_EQ(WaitForEnd(), 0);
 }
 
+TEST_F(KeeperTest, HangUpIsPassedOnToTheWorkerAlsoToTheNextOne) {
+  Start([this](Holdings& held, Channel&) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGHUP}) sigaddset(&set, signal);
+    for (;;) {
+      int signal = 0;
+      sigwait(&set, &signal);
+      if (signal == SIGTERM) return 0;
+      held.shared->reload_asked = 0;
+      ++board_->value[0];
+    }
+  });
+  ASSERT_TRUE(WaitForStart(1));
+  for (int i = 1; i <= 3; ++i) {
+    kill(keeper_, SIGHUP);
+    ASSERT_TRUE(WaitUntil([&] { return board_->value[0] == i; }));
+  }
+  // Stopped, the keeper sees the signal and the worker's death together; the worker may be dead
+  // already or about to die when the signal is passed on.
+  kill(keeper_, SIGSTOP);
+  kill(board_->worker, SIGKILL);
+  kill(keeper_, SIGHUP);
+  kill(keeper_, SIGCONT);
+  ASSERT_TRUE(WaitForStart(2));
+  EXPECT_TRUE(WaitUntil([&] { return board_->value[0] == 4; }));
+  kill(keeper_, SIGTERM);
+  EXPECT_EQ(WaitForEnd(), 0);
+}
+
 TEST_F(KeeperTest, NextWorkerWritesToASegmentThatWasSealedAgainstNewWriters) {
   Start([this](Holdings& held, Channel& channel) {
     if (held.starts == 1) {

@@ -194,6 +194,50 @@ TEST_F(MappedLedgerTest, ALeasePutAndEndedBetweenTakesLeavesItsTombstone) {
   EXPECT_EQ(changes.tombstones[2].tombstone.token, 3);
 }
 
+TEST_F(MappedLedgerTest, CoalescedTakesPassOverLeasesThatBeganAndEndedBetweenThem) {
+  constexpr auto kCoalesced = MappedLedger::Take::kCoalesced;
+  auto ledger = CreateEmpty(4);
+  ledger->PutLease(MakeLease(0, 1));
+  ledger->TakeChanges(kCoalesced);
+  // Slot 0: its lease is known to the store, the next one never was. Slot 1: only short ones.
+  ledger->EndLease(0, LeaseState::kExpired, {});
+  ledger->PutLease(MakeLease(0, 2));
+  ledger->EndLease(0, LeaseState::kReleased, {});
+  for (int i = 3; i <= 5; ++i) {
+    ledger->PutLease(MakeLease(1, i));
+    ledger->EndLease(1, LeaseState::kReleased, {});
+  }
+  Changes changes = ledger->TakeChanges(kCoalesced);
+  EXPECT_TRUE(changes.live_leases.empty());
+  EXPECT_THAT(changes.ended_slots, ::testing::ElementsAre(0u));
+  ASSERT_EQ(changes.tombstones.size(), 1u);
+  EXPECT_EQ(changes.tombstones[0].tombstone.token, 1);
+  EXPECT_EQ(changes.through_seq, 10u);
+
+  ledger->PutLease(MakeLease(1, 6));
+  ledger->EndLease(1, LeaseState::kReleased, {});
+  EXPECT_TRUE(ledger->TakeChanges(kCoalesced).empty()) << "nothing for the disk to do";
+  EXPECT_EQ(ledger->Contents().tombstones.size(), 6u) << "all of them stand in the file";
+
+  // What has to be kept is: a live lease, and its end after that.
+  ledger->PutLease(MakeLease(1, 7));
+  EXPECT_EQ(ledger->TakeChanges(kCoalesced).live_leases.size(), 1u);
+  ledger->EndLease(1, LeaseState::kReleased, {});
+  changes = ledger->TakeChanges(kCoalesced);
+  EXPECT_THAT(changes.ended_slots, ::testing::ElementsAre(1u));
+  ASSERT_EQ(changes.tombstones.size(), 1u);
+  EXPECT_EQ(changes.tombstones[0].tombstone.token, 7);
+
+  // Before a stop in good order everything goes to the store, once.
+  changes = ledger->TakeChanges();
+  EXPECT_EQ(changes.tombstones.size(), 5u) << "those that were passed over";
+  EXPECT_TRUE(ledger->TakeChanges().empty());
+
+  // The next process does not know what this one left out, and hands over everything.
+  ledger = Reopen(4);
+  EXPECT_EQ(ledger->TakeChanges(kCoalesced).tombstones.size(), 7u);
+}
+
 TEST_F(MappedLedgerTest, TombstonesThatAreGoneBeforeATakeAreNotHandedOver) {
   auto ledger = CreateEmpty(1);
   ledger->TakeChanges();

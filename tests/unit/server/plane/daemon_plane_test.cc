@@ -194,6 +194,26 @@ TEST_F(PlaneTest, PoolOfTheConfigurationIsNotDeleted) {
   Lease();
 }
 
+TEST_F(PlaneTest, AReloadThatFailsHalfwayTakesBackWhatItMade) {
+  StartWorker();
+  engine::PoolOptions fresh, taken = options_.pools[0], other_rules = options_.pools[0];
+  fresh.id = "fresh";
+  fresh.capacity = 1;
+  other_rules.default_ttl_ns = 77 * engine::kSecond;
+  EXPECT_FALSE(plane_->ApplyPools({fresh, taken}, {other_rules}).ok());
+  EXPECT_EQ(Ask(Request(), "fresh")->reason(), Reason::kNotFound);
+  EXPECT_EQ(Lease().lease.ttl_ns, 15 * engine::kSecond);
+  ASSERT_TRUE(plane_->ApplyPools({fresh}, {other_rules}).ok());
+  const engine::Grant lease = Lease("fresh");
+  EXPECT_EQ(Lease().lease.ttl_ns, 77 * engine::kSecond);
+  auto info = plane_->GetPool("gpu");
+  EXPECT_EQ(std::get<PoolInfo>(info).options.default_ttl_ns, 77 * engine::kSecond);
+  // The next worker is given both by its configuration.
+  options_.pools = {other_rules, fresh};
+  StartWorker();
+  EXPECT_EQ(Release(lease, "fresh"), Reason::kNone);
+}
+
 TEST_F(PlaneTest, FiguresCountWhatHappened) {
   StartWorker();
   Release(Lease());

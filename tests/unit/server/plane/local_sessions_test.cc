@@ -190,6 +190,12 @@ TEST_F(PlaneTest, NewDaemonTakesReDeclarationsBeforeItGrants) {
   EXPECT_TRUE(WaitUntil([&] { return plane_->readiness() == Readiness::kServing; }));
   EXPECT_TRUE(client.Holds(0, GenerationOf(token)));
   EXPECT_EQ(Lease().lease.slot, 1u);
+  StartWorker();  // the words say nothing about epochs
+  const auto is_valid = [&](FencingToken t) {
+    return std::get<engine::TokenCheck>(plane_->CheckToken("gpu", 0, t)).valid;
+  };
+  EXPECT_TRUE(is_valid(token));
+  EXPECT_FALSE(is_valid(MakeToken(EpochOf(token) - 1, GenerationOf(token))));
 }
 
 TEST_F(PlaneTest, WorkerThatDiesWhileRecoveringStartsItAllAnew) {
@@ -234,6 +240,32 @@ TEST_F(PlaneTest, DeletedPoolTellsItsHolders) {
   ASSERT_EQ(ended.kind, Kind::kLeaseEnded);
   EXPECT_EQ(GenerationOf(ended.lease_ended.token), gen);
   EXPECT_EQ(client.Take(0), 0u);
+}
+
+// A page of DATA loses its storage, as far as this process sees it.
+TEST_F(PlaneTest, LostMemoryDamagesItsPoolAndNothingElse) {
+  AddPool("other", 1);
+  AddPool("victim", 3).default_ttl_ns = engine::kMinute;
+  StartWorker();
+  const engine::Grant held = Lease("victim");
+  StartWorker();
+  LocalClient client(attach_path(), "victim");
+  ASSERT_NE(client.Take(1), 0u);
+  UniqueFd empty(memfd_create("empty", MFD_CLOEXEC));
+  ASSERT_NE(mmap(keeper_->DataOf("victim") + shm::kSlotsOffset, shm::kPageBytes,
+                 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, empty.get(), 0),
+            MAP_FAILED);
+  const auto state_of = [&](const char* pool) {
+    return std::get<PoolInfo>(plane_->GetPool(pool)).state;
+  };
+  ASSERT_TRUE(WaitUntil([&] { return state_of("victim") == engine::PoolState::kDamaged; }));
+  EXPECT_EQ(Ask(Request(kLongWait), "victim")->reason(), Reason::kDataLoss);
+  EXPECT_EQ(client.Take(2), 0u) << "the grant bits are gone";
+  EXPECT_GT(std::get<PoolInfo>(plane_->GetPool("victim")).stats.integrity_violations, 0u);
+  EXPECT_EQ(Release(held, "victim"), Reason::kNone) << "the ledger has it";
+  EXPECT_EQ(Ask(Request(), "victim")->reason(), Reason::kDataLoss);
+  EXPECT_EQ(state_of("other"), engine::PoolState::kActive);
+  Lease("other");
 }
 
 TEST_F(PlaneTest, PoolWithReuseDelayCoolsAndOpensAgain) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -49,12 +50,16 @@ class TestKeeper final : public keeper::Vault {
     for (const auto& [handle, pool] : kept_.pools) {
       copy.pools[handle] = {pool.id,        pool.uid,      pool.max_capacity,
                             Dup(pool.data), Dup(pool.ctl), Dup(pool.meta)};
+      data_of_[pool.id] = copy.pools[handle].data.mapping.base();
     }
     for (SessionIndex i = 0; i < kOwnerCount; ++i) {
       copy.sessions[i] = {Dup(kept_.sessions[i].connection), Dup(kept_.sessions[i].pidfd)};
     }
     return copy;
   }
+
+  // DATA of a pool as the last worker inherited it.
+  std::byte* DataOf(const std::string& pool) const { return data_of_.at(pool); }
 
   absl::Status AddSess(int fd, uint64_t bytes, uint64_t uid) override {
     keeper::Received r;
@@ -115,6 +120,7 @@ class TestKeeper final : public keeper::Vault {
 
   obs::Mutex mu_;
   keeper::Holdings kept_;
+  std::map<std::string, std::byte*> data_of_;
 };
 
 // A caller that waits for its answer.
@@ -198,7 +204,7 @@ class LocalClient {
     return RealMemory::Load(words.Slot(slot)) == BusyWord(socket.session, gen);
   }
   FencingToken TokenOf(Generation gen) const {
-    return MakeToken(static_cast<Epoch>(RealMemory::Load(*words.epoch)), gen);
+    return MakeToken(shm::PolicyEpoch(RealMemory::Load(*words.policy)), gen);
   }
 
   attach::Client socket;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <thread>
 
 #include "server/plane/hold_sampler.h"
 #include "server/plane/lease_watchers.h"
+#include "server/plane/pool_segments.h"
 #include "server/plane/session_bridge.h"
 #include "server/plane/wake_budget.h"
 
@@ -102,6 +105,46 @@ TEST(LeaseWatchers, UnwatchFromInsideTheCallDoesNotWait) {
   watchers.WatchLease(&watcher, {1, 2});
   watchers.Lost("p", {1, 2}, engine::Reason::kLeaseExpired);
   EXPECT_TRUE(watcher.left);
+}
+
+TEST(LeaseWatchers, ALeaseMayBeWatchedWhileSomebodyFollowsIt) {
+  struct Silent final : LeaseWatcher {
+    void OnLost(const std::string&, const engine::LeaseId&, engine::Reason) override {}
+    void OnRevokeRequested(const std::string&, const engine::LeaseId&, int64_t) override {}
+    void OnDraining() override {}
+  } one, other;
+  LeaseWatchers watchers;
+  const engine::LeaseId first{1, 2}, second{1, 3};
+  EXPECT_FALSE(watchers.MayBeWatched(first));
+  watchers.WatchLease(&one, first);
+  watchers.WatchLease(&one, first);
+  watchers.WatchLease(&other, first);
+  watchers.WatchLease(&other, second);
+  watchers.Unwatch(&one);
+  EXPECT_TRUE(watchers.MayBeWatched(first)) << "by the other";
+  watchers.Lost("gpu", first, engine::Reason::kLeaseExpired);
+  EXPECT_FALSE(watchers.MayBeWatched(first));
+  EXPECT_TRUE(watchers.MayBeWatched(second));
+  watchers.Unwatch(&other);
+  EXPECT_FALSE(watchers.MayBeWatched(second));
+}
+
+TEST(RandomWord, AChildDoesNotDrawWhatItsParentDraws) {
+  RandomWord();  // so that words are in stock
+  int fds[2];
+  ASSERT_EQ(::pipe(fds), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  uint64_t drawn = 0;
+  if (child == 0) {
+    drawn = RandomWord();
+    ::_exit(::write(fds[1], &drawn, sizeof drawn) == sizeof drawn ? 0 : 1);
+  }
+  EXPECT_EQ(::read(fds[0], &drawn, sizeof drawn), static_cast<ssize_t>(sizeof drawn));
+  ::close(fds[0]);
+  ::close(fds[1]);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_NE(drawn, RandomWord());
 }
 
 TEST(LeaseWatchers, OnlyFollowersOfTheLeaseHearOfIt) {

@@ -85,6 +85,8 @@ TEST(ConvertTest, APoolComesBackAsItWasAskedFor) {
   pool.mutable_max_overtake()->set_nanos(50'000'000);
   pool.mutable_reuse_delay()->set_seconds(1);
   pool.mutable_lock_delay()->set_seconds(2);
+  pool.mutable_max_hold()->set_seconds(3'600);
+  pool.mutable_stall_timeout()->set_seconds(45);
   pool.set_max_waiters(3);
   pool.set_max_waiters_per_client(2);
   pool.set_max_leases_per_client(1);

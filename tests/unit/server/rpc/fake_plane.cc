@@ -115,11 +115,18 @@ uint64_t FakePlane::Acquire(const std::string& pool, engine::AcquireRequest requ
   if (refusal) {
     listener->OnRefused(*refusal);
   } else if (is_slot_free) {
-    listener->OnGranted(SomeGrant());
+    listener->OnGranted(NextGrant());
   } else {
     listener->OnRefused(Refuse(Reason::kNoFreeSlot));
   }
   return 0;
+}
+
+engine::Grant FakePlane::NextGrant() {
+  engine::Grant grant = SomeGrant();
+  absl::MutexLock lock(&mutex_);
+  if (are_leases_new) grant.lease.id.lo = next_lease_++;
+  return grant;
 }
 
 void FakePlane::Cancel(const std::string&, uint64_t ticket) {
@@ -149,6 +156,7 @@ void FakePlane::Renew(const std::string& pool, const engine::HolderRef& holder, 
     renewals_.push_back({pool, holder, ttl_ns, is_renew_held ? reply : RenewFn()});
   }
   if (is_renew_held || is_renew_dropped) return;
+  if (IsForeign(holder)) return reply(Refuse(Reason::kNotHolder));
   engine::RenewResult result;
   result.lease = SomeLease();
   result.lease.id = holder.id;
@@ -160,6 +168,7 @@ void FakePlane::Release(const std::string& pool, const engine::HolderRef& holder
                         bool allow_missing, DoneFn reply) {
   Note("Release " + pool + " " + holder.client_id + " " + std::to_string(holder.token) +
        (allow_missing ? " allow_missing" : ""));
+  if (IsForeign(holder)) return reply(Refuse(Reason::kNotHolder));
   reply(Answer(plane::Done{}));
 }
 
@@ -168,6 +177,7 @@ plane::Result<engine::LeaseInfo> FakePlane::GetLease(const std::string&,
   if (is_throwing) throw std::runtime_error("thrown by the plane");
   engine::LeaseInfo lease = SomeLease();
   lease.id = id;
+  if (is_lease_expired) lease.state = engine::LeaseState::kExpired;
   return Answer(lease);
 }
 

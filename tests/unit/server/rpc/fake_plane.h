@@ -52,7 +52,9 @@ class FakePlane final : public plane::Plane {
 
   // -- what it answers
   std::optional<engine::Refusal> refusal;  // every method that can refuse does, if set
+  std::string only_holder;                 // if set, Renew and Release refuse everybody else
   bool is_slot_free = false;               // Acquire grants at once
+  bool are_leases_new = false;             // each grant is of a lease of its own
   bool is_throwing = false;                // Acquire and GetLease throw
   bool is_renew_held = false;              // Renew keeps its reply for the test
   bool is_renew_dropped = false;           // Renew loses its reply
@@ -62,6 +64,7 @@ class FakePlane final : public plane::Plane {
   std::vector<engine::WaiterInfo> waiters;
   std::atomic<plane::Readiness> readiness_now{plane::Readiness::kServing};
   std::atomic<bool> is_live{true};
+  std::atomic<bool> is_lease_expired{false};  // GetLease says so of each
   std::atomic<uint32_t> position{1};
 
   // -- what a test does and reads
@@ -133,8 +136,14 @@ class FakePlane final : public plane::Plane {
     return value;
   }
   void Note(std::string text);
+  bool IsForeign(const engine::HolderRef& holder) const {
+    return !only_holder.empty() && holder.principal != only_holder;
+  }
 
   mutable absl::Mutex mutex_;
+  engine::Grant NextGrant();
+
+  uint64_t next_lease_ ABSL_GUARDED_BY(mutex_) = 1;
   uint64_t next_ticket_ ABSL_GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, Parked> parked_ ABSL_GUARDED_BY(mutex_);
   std::vector<engine::AcquireRequest> acquired_ ABSL_GUARDED_BY(mutex_);

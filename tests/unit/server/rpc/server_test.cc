@@ -8,9 +8,12 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <future>
+#include <thread>
+#include <vector>
 
 #include "core/base/unique_fd.h"
 #include "server/rpc/health_reporter.h"
@@ -244,6 +247,39 @@ TEST_F(UnixSocketTest, APathThatCannotBeASocketIsRefusedInWords) {
   EXPECT_TRUE(absl::IsInvalidArgument(Start("/" + std::string(200, 'x')).status()));
   EXPECT_FALSE(Start(testing::TempDir() + "/no/such/folder/x.sock").ok());
   EXPECT_FALSE(Start("").ok()) << "nothing to listen on";
+}
+
+// Connections of the same moment, and calls of the same moment on each of them.
+TEST_F(UnixSocketTest, EveryCallComesFromTheUserOfTheSocket) {
+  const std::string path = Path("users");
+  const auto server = Start(path);
+  ASSERT_TRUE(server.ok()) << server.status();
+  plane.is_slot_free = true;
+  constexpr int kThreads = 8, kCalls = 20;
+  std::vector<std::thread> threads;
+  std::atomic<int> ok{0};
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      grpc::ChannelArguments own;
+      own.SetInt("test.channel", i / 2);  // two threads share a connection
+      auto stub = v1::LeaseService::NewStub(
+          grpc::CreateCustomChannel("unix:" + path, grpc::InsecureChannelCredentials(), own));
+      for (int j = 0; j < kCalls; ++j) {
+        Call call;
+        v1::AcquireLeaseRequest request;
+        request.set_parent("pools/gpu");
+        v1::AcquireLeaseResponse response;
+        if (stub->AcquireLease(&call, request, &response).ok()) ++ok;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(ok, kThreads * kCalls);
+  const auto acquired = plane.acquired();
+  ASSERT_EQ(acquired.size(), size_t{kThreads * kCalls});
+  for (const auto& request : acquired) {
+    ASSERT_EQ(request.principal, "uid:" + std::to_string(getuid()));
+  }
 }
 
 TEST_F(UnixSocketTest, AServerThatEndedLeavesThePathToTheNext) {

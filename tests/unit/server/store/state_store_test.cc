@@ -130,6 +130,8 @@ TEST_F(StateStoreTest, PoolsMadeByTheApiComeBackWithEveryField) {
   pool.durability = engine::Durability::kSync;
   pool.default_ttl_ns = 5;
   pool.lock_delay_ns = 77;
+  pool.max_hold_ns = 78;
+  pool.stall_timeout_ns = 79;
   pool.local_enabled = false;
   pool.local_uids = {1000, 4'000'000'000};
   pool.resources = {"a:1", "b:2"};

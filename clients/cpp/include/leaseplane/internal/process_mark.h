@@ -16,6 +16,10 @@
 
 namespace leaseplane::internal {
 
+// A page of zeros, never given back, that is all zero again in a child made by fork(). Aborts if
+// the system cannot do that.
+void* MapWipedPage();
+
 class ProcessMark {
  public:
   // The mark of this process; made, or renewed in a child, at the first call.
