@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# leaseplane_add_python_test(NAME name SCRIPT file [LABEL label] [TIMEOUT seconds] [ENV ...])
+# leaseplane_add_python_test(NAME name SCRIPT file [LABEL label] [TIMEOUT seconds]
+#                            [PATHS folder...] [ENV NAME=value...])
+#
+# PATHS are searched for modules, besides those of tests/integration/python and tests/verify.
 function(leaseplane_add_python_test)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;SCRIPT;LABEL;TIMEOUT" "ENV")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;SCRIPT;LABEL;TIMEOUT" "ENV;PATHS")
   if(NOT arg_LABEL)
     set(arg_LABEL integration)
   endif()
@@ -11,9 +14,11 @@ function(leaseplane_add_python_test)
   endif()
   add_test(NAME ${arg_NAME} COMMAND ${Python3_EXECUTABLE} -B ${arg_SCRIPT} -v)
   set(folder_of_stubs ${PROJECT_BINARY_DIR}/tests/integration/python/stubs)
+  set(tests ${PROJECT_SOURCE_DIR}/tests)
+  list(JOIN arg_PATHS ":" more_paths)
   set(environment
       LEASEPLANE_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}
-      PYTHONPATH=${folder_of_stubs}:${PROJECT_SOURCE_DIR}/tests/integration/python
+      PYTHONPATH=${folder_of_stubs}:${tests}/integration/python:${tests}/verify:${more_paths}
       ${arg_ENV})
   set_tests_properties(
     ${arg_NAME}

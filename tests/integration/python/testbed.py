@@ -21,6 +21,7 @@ import grpc
 from leaseplane.v1 import admin_service_pb2_grpc, lease_service_pb2_grpc
 
 BIN = pathlib.Path(os.environ["LEASEPLANE_BIN_DIR"])
+DAEMON = os.environ.get("LEASEPLANE_DAEMON", str(BIN / "leaseplaned"))
 WATCHDOG_S = float(os.environ.get("LEASEPLANE_WATCHDOG_S", "60"))
 
 
@@ -55,7 +56,7 @@ class Daemon:
         self.grpc_address = self.metrics_address = self.admin_address = None
 
     def command(self, listen="127.0.0.1:0", metrics="127.0.0.1:0"):
-        return [str(BIN / "leaseplaned"), "--state-dir", str(self.root / "state"),
+        return [DAEMON, "--state-dir", str(self.root / "state"),
                 "--socket", str(self.socket), "--listen", listen, "--metrics-listen", metrics,
                 *self.args]
 

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of the long verification: what is run, by which command, for how long at most.
+
+In commands BIN stands for the programs of the dev build, BUILD for the folder of all builds, ROOT
+for the root of the repository and RUN for a number that differs from run to run (seeds, phases).
+A stage writes its figures to the ledger itself.
+"""
+
+import dataclasses
+import shlex
+
+STAGE_SECONDS_MAX = 90 * 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    name: str
+    command: tuple
+    needs: tuple = ()  # files; without them the stage is left out, and that is said
+    env: tuple = ()
+
+    def words(self, **places):
+        return [replace(word, places) for word in self.command]
+
+    def environment(self, **places):
+        return {name: replace(value, places) for name, value in self.env}
+
+    def shown(self):
+        return " ".join([f"{name}={value}" for name, value in self.env] +
+                        [shlex.join(self.command)])
+
+
+def replace(text, places):
+    for name, value in places.items():
+        text = text.replace(name, str(value))
+    return text
+
+
+def _step(build, program, points):
+    return Stage(f"kill and stop at an instruction, {build}",
+                 (program, "--daemon=BIN/leaseplaned", "--leasectl=BIN/leasectl",
+                  f"--build={build}", f"--points={points}", "--phase=RUN"),
+                 needs=(program,))
+
+
+def _fuzz(target):
+    program = f"BUILD/fuzz/bin/fuzz_{target}"
+    return Stage(f"fuzzing: {target}",
+                 ("/usr/bin/python3", "ROOT/tests/verify/run_fuzzer.py", program,
+                  f"ROOT/tests/fuzz/corpus/{target}", "BUILD/verify/fuzz", "900"),
+                 needs=(program,))
+
+
+STAGES = (
+    _step("g++ -O2", "BIN/step_kill", 0),
+    _step("g++ -O0", "BUILD/verify-o0/bin/step_kill", 1500),
+    _step("clang -O2", "BUILD/verify-clang/bin/step_kill", 0),
+    Stage("daemon killed at each system call, and bad system calls of its store",
+          ("/usr/bin/python3", "ROOT/tests/crash/syscalls/syscalls_test.py"),
+          env=(("LEASEPLANE_POINTS", "3000"),)),
+    Stage("engine under the simulator", ("BIN/model_engine_sim",),
+          env=(("LEASEPLANE_SIM_SEEDS", "200000"), ("LEASEPLANE_SIM_RUN", "RUN"))),
+    Stage("histories",
+          ("BIN/history", "--daemon=BIN/leaseplaned", "--operations=100000000", "--processes=8",
+           "--slots=6", "--seed=RUN")),
+    Stage("histories with kills",
+          ("BIN/history", "--daemon=BIN/leaseplaned", "--operations=20000000", "--window=20000",
+           "--kills", "--seed=RUN")),
+    Stage("hostile neighbour, daemon and client under AddressSanitizer",
+          ("/usr/bin/python3", "ROOT/tests/hostile/hostile_test.py"),
+          needs=("BUILD/asan-ubsan/bin/leaseplaned", "BUILD/asan-ubsan/bin/honest_client"),
+          env=(("LEASEPLANE_HOSTILE_SECONDS", "600"),
+               ("LEASEPLANE_HOSTILE_BUILD", "AddressSanitizer"),
+               ("LEASEPLANE_DAEMON", "BUILD/asan-ubsan/bin/leaseplaned"),
+               ("LEASEPLANE_HONEST_CLIENT", "BUILD/asan-ubsan/bin/honest_client"))),
+    *(_fuzz(target) for target in ("scan", "attach", "config", "request", "ledger", "store")),
+    Stage("gRPC abuse", ("/usr/bin/python3", "ROOT/tests/abuse/abuse_test.py"),
+          env=(("LEASEPLANE_ABUSE_SCALE", "50"),)),
+    Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=60", "--seed=RUN")),
+)
+
+PRESETS = (("verify-o0", "step_kill"), ("verify-clang", "step_kill"))
+
+
+def order(name):
+    """Rows of the page: by stage, then by name."""
+    kinds = ("model", "explorer", "mutants", "kill", "stop", "daemon", "engine", "histor",
+             "hostile", "fuzz", "gRPC", "soak")
+    for i, kind in enumerate(kinds):
+        if name.startswith(kind):
+            return i, name
+    return len(kinds), name
