@@ -29,6 +29,9 @@ class CallReporter final : public rpc::CallObserver {
   void CallEnded(std::string_view method, std::string_view code) override {
     metrics_.CountCall(method, code);
   }
+  void CallTook(std::string_view method, int64_t duration_ns) override {
+    metrics_.TimeCall(method, duration_ns);
+  }
   void HandlerFailed(std::string_view method, std::string_view what) override {
     obs::Log(obs::Level::kError, "a call failed inside", {{"method", method}, {"what", what}});
   }

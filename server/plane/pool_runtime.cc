@@ -2,8 +2,14 @@
 #include "server/plane/pool_runtime.h"
 
 #include "core/attach/messages.h"
+#include "server/obs/log.h"
 
 namespace leaseplane::plane {
+namespace {
+
+constexpr int64_t kNoteEveryNs = 10 * engine::kSecond;
+
+}  // namespace
 
 PoolRuntime::PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch,
                          PoolSegments segments, PoolWords<RealMemory> words,
@@ -52,8 +58,11 @@ void PoolRuntime::CarryOut() {
 }
 
 void PoolRuntime::CarryOutOne(engine::Actions& actions) {
+  for (const auto& waited : actions.waited) {
+    const bool is_local = waited.path == engine::LeasePath::kLocal;
+    (is_local ? histograms_->wait.local : histograms_->wait.remote).Observe(waited.waited_ns);
+  }
   for (auto& granted : actions.waiter_granted) {
-    histograms_->wait.Observe(granted.grant.queued_ns);
     if (granted.commit_seq == 0) {
       DeliverGrant(granted.ticket, std::move(granted.grant));
       continue;
@@ -166,6 +175,7 @@ Result<engine::QueueState> PoolRuntime::QueuePosition(uint64_t ticket) {
 }
 
 void PoolRuntime::Tick(int64_t since_last_ns) {
+  engine::PoolStats stats;
   Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
     if (is_closed.load()) return;
     engine.Tick(now, since_last_ns, actions);
@@ -174,7 +184,27 @@ void PoolRuntime::Tick(int64_t since_last_ns) {
       engine.EndRecovery(now, actions);
       is_recovering.store(false);
     }
+    stats = engine.stats();
   });
+  if (!is_closed.load()) NoteTrouble(stats);
+}
+
+// One line for all that came since the last one: neither a hostile writer nor a crowd of dead
+// holders fills the log.
+void PoolRuntime::NoteTrouble(const engine::PoolStats& stats) {
+  const uint64_t violations = stats.integrity_violations - noted_.integrity_violations;
+  const uint64_t expired = stats.expired - noted_.expired;
+  const int64_t now_ns = obs::BootNowNs();
+  if (violations + expired == 0 || now_ns < next_note_ns_) return;
+  next_note_ns_ = now_ns + kNoteEveryNs;
+  noted_ = stats;
+  if (violations != 0) {
+    obs::Log(obs::Level::kError, "shared memory was damaged",
+             {{"pool", id()}, {"violations", violations}});
+  }
+  if (expired != 0) {
+    obs::Log(obs::Level::kWarning, "leases expired", {{"pool", id()}, {"count", expired}});
+  }
 }
 
 void PoolRuntime::SampleHolds(int64_t now_ns) { holds_.Sample(words_, now_ns, histograms_->hold); }

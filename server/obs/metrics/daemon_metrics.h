@@ -2,11 +2,13 @@
 //
 // DaemonMetrics: the daemon's figures in the form prometheus-cpp serves. Reads them through a
 // function at each scrape, so no second copy of a pool's state is kept; holds only what nobody else
-// counts: gRPC calls by method and code.
+// counts: gRPC calls by method and code, and how long they took.
 //
-// Owner: the composition root. Threads: CountCall from any, Collect from the scraper's.
-// Errors: none. Cost: CountCall one shared lock and one addition; Collect O(pools x capacity).
-// Labels: pool, path, state, reason, method, code, version; nothing unbounded.
+// Owner: the composition root. Threads: CountCall and TimeCall from any, Collect from the
+// scraper's. Errors: none. Cost: a call one shared lock and an addition; Collect O(pools x
+// capacity). Series: those of the pools there are (a deleted pool's end with it), one for each
+// method and code that was answered; nothing a client chooses but the names of pools an operator
+// made.
 #pragma once
 
 #include <prometheus/collectable.h>
@@ -34,17 +36,20 @@ class DaemonMetrics final : public prometheus::Collectable {
 
   // One answered call. Both names come from a small fixed set.
   void CountCall(std::string_view method, std::string_view code);
+  // One call that waited for nothing.
+  void TimeCall(std::string_view method, int64_t duration_ns);
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  void CollectCalls(std::vector<prometheus::MetricFamily>& out) const;
+  void AddCallFamilies(std::vector<prometheus::MetricFamily>& out) const;
 
   const std::string version_;
   const Source source_;
   mutable SharedMutex mu_;
   std::map<std::pair<std::string, std::string>, std::atomic<uint64_t>, std::less<>> calls_
       ABSL_GUARDED_BY(mu_);
+  std::map<std::string, Histogram, std::less<>> durations_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace leaseplane::obs
