@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# leaseplane_add_python_test(NAME name SCRIPT file [LABEL label] [TIMEOUT seconds] [ENV ...])
+# leaseplane_add_python_test(NAME name SCRIPT file [LABEL label] [TIMEOUT seconds] [ARGS ...]
+#                            [ENV ...])
 function(leaseplane_add_python_test)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;SCRIPT;LABEL;TIMEOUT" "ENV")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;SCRIPT;LABEL;TIMEOUT" "ARGS;ENV")
   if(NOT arg_LABEL)
     set(arg_LABEL integration)
   endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()
-  add_test(NAME ${arg_NAME} COMMAND ${Python3_EXECUTABLE} -B ${arg_SCRIPT} -v)
+  add_test(NAME ${arg_NAME} COMMAND ${Python3_EXECUTABLE} -B ${arg_SCRIPT} -v ${arg_ARGS})
   set(folder_of_stubs ${PROJECT_BINARY_DIR}/tests/integration/python/stubs)
   set(environment
       LEASEPLANE_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}
