@@ -18,6 +18,8 @@ leaseplane_add_python_test(
   NAME deploy_prometheus SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/prometheus_test.py
   LABEL deploy TIMEOUT 900)
 leaseplane_add_python_test(
+  NAME deploy_alerts SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/alerts_fire_test.py LABEL deploy)
+leaseplane_add_python_test(
   NAME deploy_grafana SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/grafana_test.py
   LABEL deploy TIMEOUT 900
   ENV ${npm_folder})

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real daemon under load, scraped by a real Prometheus: every rule and every query of the
-dashboards finds data, and alerts fire when what they are for happens."""
+dashboards finds data, and a run without trouble raises no alert."""
 
 import json
-import pathlib
-import re
 import subprocess
-import tempfile
-import time
 import unittest
 import urllib.request
 
@@ -99,55 +95,6 @@ class PrometheusTest(unittest.TestCase):
         self.assertIn('leaseplane_pool_slots{pool="passing"}', self.scene.daemon.metrics())
         admin.DeletePool(admin_pb.DeletePoolRequest(name="pools/passing"), **testbed.PATIENT)
         self.assertFalse([k for k in self.scene.daemon.metrics() if "passing" in k])
-
-
-class AlertsFireTest(unittest.TestCase):
-    """Alerts against what they are for, with their `for` shortened to 2 s."""
-
-    def setUp(self):
-        rules = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="lp-rules-")))
-        for path in scene.RULES.glob("leaseplane.*.yml"):
-            short = re.sub(r"for: \d+[mh]$", "for: 2s", path.read_text(), flags=re.M)
-            (rules / path.name).write_text(short)
-        self.daemon = testbed.Daemon(pools=("gpu=1",)).start()
-        self.addCleanup(self.daemon.close)
-        self.prometheus = scene.Prometheus(self.daemon.metrics_address, rules)
-        self.addCleanup(self.prometheus.close)
-        testbed.wait_until(lambda: self.prometheus.query("up == 1"), "a scrape")
-
-    def firing(self):
-        return {s["metric"]["alertname"]
-                for s in self.prometheus.query('ALERTS{alertstate="firing"}')}
-
-    def expect(self, alert):
-        started = time.monotonic()
-        testbed.wait_until(lambda: alert in self.firing(), alert, timeout_s=120, step_s=0.2)
-        print(f"{alert} fires after {time.monotonic() - started:.1f} s")
-
-    def test_a_full_pool_with_a_waiter_a_worker_that_dies_and_a_daemon_that_is_gone(self):
-        testbed.wait_until(lambda: not self.firing(), "silence: before the first scrape none is up")
-        stub = self.daemon.leases()
-        request = scene.pb.AcquireLeaseRequest(parent="pools/gpu", ttl=scene.seconds(300))
-        stub.AcquireLease(request, **testbed.PATIENT)
-        for _ in range(20):  # tries are no alert
-            with self.assertRaises(scene.grpc.RpcError):
-                stub.AcquireLease(request, **testbed.PATIENT)
-        time.sleep(4)  # as long as an alert would take; the waiter below is the difference
-        self.assertEqual(self.firing(), set())
-        wait = stub.AcquireLease.future(scene.pb.AcquireLeaseRequest(
-            parent="pools/gpu", max_wait_duration=scene.seconds(50)), timeout=55)
-        self.expect("LeaseplanePoolExhausted")
-        wait.cancel()
-        for starts in (2, 3, 4):
-            self.daemon.kill_worker()
-            testbed.wait_until(lambda: self.starts() == starts, f"start {starts}")
-        self.expect("LeaseplaneWorkerRestarting")
-        self.daemon.kill()
-        self.expect("LeaseplaneDown")
-
-    def starts(self):
-        found = self.prometheus.query("leaseplane_worker_starts_total")
-        return int(found[0]["value"][1]) if found else 0
 
 
 if __name__ == "__main__":

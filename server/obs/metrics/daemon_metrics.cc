@@ -22,6 +22,8 @@ void DaemonMetrics::CountCall(std::string_view method, std::string_view code) {
     }
   }
   WriterLock lock(&mu_);
+  // A series that begins at 1 has no increase that Prometheus could see, so faults begin at 0.
+  calls_.try_emplace({std::string(method), "INTERNAL"}, 0);
   calls_[key].fetch_add(1, std::memory_order_relaxed);
 }
 

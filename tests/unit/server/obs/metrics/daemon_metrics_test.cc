@@ -93,6 +93,7 @@ TEST(DaemonMetrics, CountsCallsByMethodAndCode) {
   EXPECT_NE(text.find("leaseplane_grpc_requests_total{method=\"AcquireLease\",code=\"OK\"} 3\n"),
             std::string::npos);
   EXPECT_NE(text.find("code=\"NOT_FOUND\"} 1\n"), std::string::npos);
+  EXPECT_NE(text.find("code=\"INTERNAL\"} 0\n"), std::string::npos) << "before the first fault";
 }
 
 TEST(DaemonMetrics, TimesCallsByMethod) {
