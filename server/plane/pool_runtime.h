@@ -75,7 +75,7 @@ class PoolRuntime final : public store::ChangeSource,
   // -- for the threads of the plane
   int64_t next_deadline_ns() const { return next_deadline_ns_.load(std::memory_order_relaxed); }
   void Beat() { authority_.Beat(); }
-  void Tick(int64_t since_last_ns);     // the timer thread alone
+  void Tick(int64_t since_last_ns);  // the timer thread alone
   void SampleHolds(int64_t now_ns);  // the timer thread alone
   // True if the release changed something.
   bool OnReleased();
