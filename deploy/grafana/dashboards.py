@@ -212,10 +212,10 @@ def group():
 def grpc():
     faults = f"leaseplane_grpc_requests_total{{{METHOD}, {FAULTS}}}{RATE}"
     everything = f"leaseplane_grpc_requests_total{{{METHOD}}}{RATE}"
-    codes = {"Now": (f"sum by (method, code) (rate({everything}))", "reqps", None),
+    codes = {"Now": (f"sum by (method, code) (rate({everything})) > 0", "reqps", None),
              "In the time shown": (
                  "sum by (method, code) (increase(leaseplane_grpc_requests_total"
-                 f"{{{METHOD}}}[$__range]))", "short", None)}
+                 f"{{{METHOD}}}[$__range])) > 0", "short", None)}
     return p.dashboard("leaseplane-grpc", "Leaseplane: gRPC",
                        "Calls by method and code, and how long the daemon took for them.",
                        [INSTANCE, METHODS], [
