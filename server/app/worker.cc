@@ -13,8 +13,8 @@
 #include "server/app/descriptor_limit.h"
 #include "server/app/listen_address.h"
 #include "server/app/log_level.h"
-#include "server/config/reload.h"
 #include "server/app/service_manager.h"
+#include "server/config/reload.h"
 #include "server/keeper/keeper.h"
 #include "server/obs/log.h"
 #include "server/obs/metrics/daemon_metrics.h"
@@ -36,6 +36,9 @@ class CallReporter final : public rpc::CallObserver {
   explicit CallReporter(obs::DaemonMetrics& metrics) : metrics_(metrics) {}
   void CallEnded(std::string_view method, std::string_view code) override {
     metrics_.CountCall(method, code);
+  }
+  void CallTook(std::string_view method, int64_t duration_ns) override {
+    metrics_.TimeCall(method, duration_ns);
   }
   void HandlerFailed(std::string_view method, std::string_view what) override {
     obs::Log(obs::Level::kError, "a call failed inside", {{"method", method}, {"what", what}});

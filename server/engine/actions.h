@@ -66,6 +66,10 @@ struct Actions {
     SlotIndex slot;
     FencingToken token;  // the generation counts; the epoch may be newer than the holder's
   };
+  struct Waited {  // a waiter was granted a slot, by now perhaps told so as the step's answer
+    LeasePath path;
+    int64_t waited_ns;  // since it took its place; more than 0
+  };
   struct EndSession {  // the caller revokes the session's word and calls SessionsEnded
     SessionIndex session;
     const char* why;  // static text
@@ -92,6 +96,7 @@ struct Actions {
   std::vector<RevokeRequested> revoke_requested;
   std::vector<LeaseEnded> lease_ended;
   std::vector<EndSession> end_session;
+  std::vector<Waited> waited;  // for figures only; tells nobody
 
   void Clear() {
     waiter_granted.clear();
@@ -105,12 +110,13 @@ struct Actions {
     revoke_requested.clear();
     lease_ended.clear();
     end_session.clear();
+    waited.clear();
   }
   bool Empty() const {
     return waiter_granted.empty() && waiter_refused.empty() && send_grant.empty() &&
            ticket_refused.empty() && ask_audit.empty() && ask_all.empty() &&
            local_revoke_requested.empty() && local_lease_ended.empty() &&
-           revoke_requested.empty() && lease_ended.empty() && end_session.empty();
+           revoke_requested.empty() && lease_ended.empty() && end_session.empty() && waited.empty();
   }
 };
 

@@ -70,6 +70,9 @@ Granted PoolEngine::MakeRemoteLease(Instant now, int64_t received_at_ns, Acquire
 void PoolEngine::GrantWaiter(Instant now, uint64_t ticket, const SlotGrant& grant,
                              Actions& actions) {
   const std::unique_ptr<Waiter> waiter = RemoveWaiter(ticket);
+  const LeasePath path = waiter->is_local() ? LeasePath::kLocal : LeasePath::kRemote;
+  const int64_t waited_ns = now.boot_ns - waiter->place.since_ns;
+  if (waited_ns > 0) actions.waited.push_back({path, waited_ns});
   if (waiter->is_local()) {
     locals_.AddSent(waiter->session, grant.slot, {grant.gen, waiter->session_ticket, now.boot_ns});
     actions.send_grant.push_back({waiter->session, waiter->session_ticket, grant.slot,

@@ -175,6 +175,8 @@ struct WaiterInfo {
 struct PoolCounts {
   uint32_t capacity = 0, free = 0, busy_local = 0, busy_remote = 0, locked = 0, cooling = 0,
            quarantined = 0, waiters = 0, local_waiters_enlisted = 0;
+  uint32_t local_waiters_queued = 0;      // of `waiters`
+  int64_t first_waits_since_ns = kNever;  // CLOCK_BOOTTIME; kNever: nobody is in the queue
 };
 
 struct PoolStats {  // monotonic since the daemon's start

@@ -217,6 +217,8 @@ PoolCounts PoolEngine::Counts() const {
   }
   counts.waiters = static_cast<uint32_t>(queue_.size());
   counts.local_waiters_enlisted = authority_.enlisted_waiters();
+  counts.local_waiters_queued = static_cast<uint32_t>(queue_.local_count());
+  if (const Waiter* first = queue_.Head()) counts.first_waits_since_ns = first->place.since_ns;
   return counts;
 }
 

@@ -57,6 +57,7 @@ class WaitQueue {
 
   size_t size() const { return waiters_.size(); }
   size_t present_count() const { return order_.size(); }
+  size_t local_count() const { return by_session_.size(); }
   size_t Rank(const Waiter& waiter) const;  // present waiters before it
   // 0 unless clients are counted.
   uint32_t CountOf(const std::string& client) const;

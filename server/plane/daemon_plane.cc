@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/plane/daemon_plane.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/engine/refusals.h"
 #include "server/obs/log.h"
@@ -272,22 +274,33 @@ obs::DaemonFigures DaemonPlane::Figures() const {
     obs::PoolFigures& entry = figures.pools.emplace_back();
     entry.id = pool->id();
     entry.histograms = pool->histograms();
-    pool->View([&](PoolEngine& engine, Instant) {
+    entry.epoch = pool->epoch();
+    pool->View([&](PoolEngine& engine, Instant now) {
       entry.state = engine.state();
       entry.counts = engine.Counts();
       entry.stats = engine.stats();
+      entry.first_waited_ns = std::max<int64_t>(now.boot_ns - entry.counts.first_waits_since_ns, 0);
     });
   }
+  {
+    obs::MutexLock lock(&failed_mu_);
+    figures.pools_not_started = static_cast<uint32_t>(failed_pools_.size());
+  }
+  const Readiness now = readiness();
+  figures.unready = {{"recovering", now == Readiness::kRecovering},
+                     {"draining", now == Readiness::kDraining},
+                     {"store_failed", now == Readiness::kStoreFailed}};
   figures.sessions = attach_->session_count();
   figures.sessions_lingering = attach_->lingering_count();
-  figures.sessions_max = options_.sessions_max;
+  figures.sessions_limit = options_.sessions_max;
+  figures.sessions_ended = attach_->sessions_ended();
   for (int i = 0; i < attach::kRejectionCount; ++i) {
     const auto rejection = static_cast<attach::Rejection>(i);
     figures.attach_rejected.emplace_back(attach::RejectionName(rejection),
                                          attach_->rejected(rejection));
   }
   figures.worker_starts = worker_starts_;
-  figures.tick_lag_seconds = static_cast<double>(ticker_->lag_ns()) * 1e-9;
+  figures.tick_lag = &ticker_->lag();
   figures.store_lag_seconds = absl::ToDoubleSeconds(writer_->lag());
   figures.store_failed = writer_->failed();
   return figures;

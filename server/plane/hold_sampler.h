@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/pool/pool_words.h"
-#include "server/obs/metrics/histogram.h"
+#include "server/obs/metrics/figures.h"
 
 namespace leaseplane::plane {
 
@@ -20,13 +20,16 @@ class HoldSampler {
 
   explicit HoldSampler(uint32_t capacity) : holds_(std::min(capacity, kSlotsMax)) {}
 
-  void Sample(const PoolWords<RealMemory>& words, int64_t now_ns, obs::Histogram& out) {
+  void Sample(const PoolWords<RealMemory>& words, int64_t now_ns, obs::PathHistograms& out) {
     for (SlotIndex i = 0; i < holds_.size(); ++i) {
       const SlotWord word = RealMemory::LoadHint(words.Slot(i));
       const SlotWord held = StateOf(word) == SlotState::kBusy ? word : 0;
       Hold& hold = holds_[i];
       if (held == hold.word) continue;
-      if (hold.word != 0) out.Observe(now_ns - hold.since_ns);
+      if (hold.word != 0) {
+        const bool is_local = OwnerOf(hold.word) >= kOwnerSessionFirst;
+        (is_local ? out.local : out.remote).Observe(now_ns - hold.since_ns);
+      }
       hold = {held, now_ns};
     }
   }

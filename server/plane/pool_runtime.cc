@@ -5,6 +5,11 @@
 #include "server/obs/log.h"
 
 namespace leaseplane::plane {
+namespace {
+
+constexpr int64_t kNoteEveryNs = 10 * engine::kSecond;
+
+}  // namespace
 
 PoolRuntime::PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch,
                          PoolSegments segments, PoolWords<RealMemory> words,
@@ -77,8 +82,11 @@ void PoolRuntime::CarryOut() {
 }
 
 void PoolRuntime::CarryOutOne(engine::Actions& actions) {
+  for (const auto& waited : actions.waited) {
+    const bool is_local = waited.path == engine::LeasePath::kLocal;
+    (is_local ? histograms_->wait.local : histograms_->wait.remote).Observe(waited.waited_ns);
+  }
   for (auto& granted : actions.waiter_granted) {
-    histograms_->wait.Observe(granted.grant.queued_ns);
     if (granted.commit_seq == 0) {
       DeliverGrant(granted.ticket, std::move(granted.grant));
       continue;
@@ -201,6 +209,7 @@ Result<engine::QueueState> PoolRuntime::QueuePosition(uint64_t ticket) {
 }
 
 void PoolRuntime::Tick(int64_t since_last_ns) {
+  engine::PoolStats stats;
   const int64_t now_ns =
       Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
         mu_.AssertHeld();
@@ -212,11 +221,31 @@ void PoolRuntime::Tick(int64_t since_last_ns) {
           engine.EndRecovery(now, actions);
           is_recovering.store(false);
         }
+        stats = engine.stats();
         return listeners_.empty() ? int64_t{0} : now.boot_ns;
       });
+  if (!is_closed.load()) NoteTrouble(stats);
   // Who keeps what it does not use may not have given it back, or have taken it again.
   const int64_t told_ns = waiting_told_ns_.load(std::memory_order_relaxed);
   if (now_ns - told_ns >= engine::kSecond) TellWaiting(now_ns);
+}
+
+// One line for all that came since the last one: neither a hostile writer nor a crowd of dead
+// holders fills the log.
+void PoolRuntime::NoteTrouble(const engine::PoolStats& stats) {
+  const uint64_t violations = stats.integrity_violations - noted_.integrity_violations;
+  const uint64_t expired = stats.expired - noted_.expired;
+  const int64_t now_ns = obs::BootNowNs();
+  if (violations + expired == 0 || now_ns < next_note_ns_) return;
+  next_note_ns_ = now_ns + kNoteEveryNs;
+  noted_ = stats;
+  if (violations != 0) {
+    obs::Log(obs::Level::kError, "shared memory was damaged",
+             {{"pool", id()}, {"violations", violations}});
+  }
+  if (expired != 0) {
+    obs::Log(obs::Level::kWarning, "leases expired", {{"pool", id()}, {"count", expired}});
+  }
 }
 
 void PoolRuntime::SampleHolds(int64_t now_ns) { holds_.Sample(words_, now_ns, histograms_->hold); }
@@ -234,7 +263,7 @@ ledger::Changes PoolRuntime::TakeChanges() {
   obs::MutexLock lock(&mu_);
   // What must be known after a crash of the host is waited for by its caller, and so handed over
   // while it lives; what ended within one flush need not trouble the disk at all.
-  const bool is_async = options_.durability == engine::Durability::kAsync;
+  const bool is_async = options().durability == engine::Durability::kAsync;
   return ledger_->TakeChanges(is_async && !hands_over_all_ ? ledger::MappedLedger::Take::kCoalesced
                                                            : ledger::MappedLedger::Take::kAll);
 }

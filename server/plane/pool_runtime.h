@@ -82,7 +82,7 @@ class PoolRuntime final : public store::ChangeSource,
   // -- for the threads of the plane
   int64_t next_deadline_ns() const { return next_deadline_ns_.load(std::memory_order_relaxed); }
   void Beat() { authority_.Beat(); }
-  void Tick(int64_t since_last_ns);
+  void Tick(int64_t since_last_ns);  // the timer thread alone
   void SampleHolds(int64_t now_ns);  // the timer thread alone
   // True if the release changed something.
   bool OnReleased();
@@ -110,6 +110,7 @@ class PoolRuntime final : public store::ChangeSource,
   bool StepDone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CarryOut() ABSL_LOCKS_EXCLUDED(mu_);
   void CarryOutOne(engine::Actions& actions);
+  void NoteTrouble(const engine::PoolStats& stats);
   void CarryOutLocal(const engine::Actions& actions);
   void SendGrant(const engine::Actions::SendGrant& grant);
   void DeliverGrant(uint64_t ticket, engine::Grant grant);
@@ -126,6 +127,8 @@ class PoolRuntime final : public store::ChangeSource,
   const Outlets outlets_;
   const std::shared_ptr<obs::PoolHistograms> histograms_ = std::make_shared<obs::PoolHistograms>();
   HoldSampler holds_;
+  engine::PoolStats noted_;   // what the log knows; timer thread alone
+  int64_t next_note_ns_ = 0;  // timer thread alone
   std::atomic<int64_t> next_deadline_ns_{engine::kNever};
   std::atomic<int64_t> waiting_told_ns_{0};
 

@@ -36,13 +36,15 @@ void Ticker::Run() {
     beat_at_ns_.store(now_ns, std::memory_order_relaxed);
     RunTimers(now_ns);
     if (now_ns >= next_tick_ns) {
-      lag_ns_.store(now_ns - next_tick_ns, std::memory_order_relaxed);
+      if (ticked_at_ns != 0) {
+        lag_.Observe(std::max<int64_t>(0, now_ns - ticked_at_ns - kTickPeriodNs));
+      }
       RunTick(now_ns, ticked_at_ns == 0 ? 0 : now_ns - ticked_at_ns);
       ticked_at_ns = now_ns;
+      on_tick_(now_ns);
       // At most half of the thread's time: the rest belongs to the timers.
       const int64_t took_ns = obs::BootNowNs() - now_ns;
       next_tick_ns = now_ns + std::max(kTickPeriodNs, 2 * took_ns);
-      on_tick_(now_ns);
     }
     obs::MutexLock lock(&mu_);
     if (!stopping_) wake_.WaitUntil(&mu_, std::chrono::steady_clock::now() + kTimerPeriod);

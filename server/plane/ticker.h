@@ -2,7 +2,7 @@
 //
 // Ticker: the daemon's sense of time. One thread: every 10 ms what is due at an exact instant,
 // every 50 ms heartbeat, tick and samples of every pool. When the pools take more than half of
-// that, the period stretches; the lag says so.
+// that, the period stretches; the lag, which counts from the period as it should be, says so.
 //
 // Owner: the plane. Threads: its own; queries from any.
 #pragma once
@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
+#include "server/obs/metrics/histogram.h"
 #include "server/obs/mutex.h"
 #include "server/plane/pool_map.h"
 
@@ -29,8 +30,8 @@ class Ticker {
   void Start();
   void Stop();
 
-  // How late the last tick began.
-  int64_t lag_ns() const { return lag_ns_.load(std::memory_order_relaxed); }
+  // How much later than a period after the one before each tick began. Lives as long as this.
+  const obs::Histogram& lag() const { return lag_; }
   // False: the thread has not come round for kStuckNs, so no pool moves.
   bool is_moving(int64_t now_ns) const {
     return now_ns - beat_at_ns_.load(std::memory_order_relaxed) < kStuckNs;
@@ -43,7 +44,7 @@ class Ticker {
 
   const PoolMap& pools_;
   const std::function<void(int64_t)> on_tick_;
-  std::atomic<int64_t> lag_ns_{0};
+  obs::Histogram lag_{obs::kLagBounds};
   std::atomic<int64_t> beat_at_ns_{0};
   obs::Mutex mu_;
   obs::Wake wake_;

@@ -44,7 +44,8 @@ void AcquireCall::Begin(const grpc::ByteBuffer& bytes) {
   }
   const uint64_t ticket = environment_.plane.Acquire(wait_.pool(), wait_.TakeRequest(),
                                                      received_at_ns, shared_from_this());
-  if (ticket != 0) Park(ticket);
+  if (ticket != 0) return Park(ticket);
+  environment_.observer.CallTook(kMethod, environment_.plane.NowNs() - received_at_ns);
 }
 
 void AcquireCall::Park(uint64_t ticket) {

@@ -19,6 +19,8 @@ void UnaryReply::Fail(engine::Reason reason, std::string_view text) {
 
 void UnaryReply::Finish(const grpc::Status& status) {
   observer_.CallEnded(method_, CodeName(status.error_code()));
+  const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - started_;
+  observer_.CallTook(method_, took.count());
   reactor_->Finish(status);
 }
 

@@ -14,6 +14,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -33,7 +34,8 @@ class UnaryReply {
       : reactor_(context->DefaultReactor()),
         response_(response),
         observer_(observer),
-        method_(method) {}
+        method_(method),
+        started_(std::chrono::steady_clock::now()) {}
   ~UnaryReply() { Fail(engine::Reason::kInternal, "the call was dropped"); }
   UnaryReply(const UnaryReply&) = delete;
   UnaryReply& operator=(const UnaryReply&) = delete;
@@ -52,6 +54,7 @@ class UnaryReply {
   grpc::ByteBuffer* const response_;
   CallObserver& observer_;
   const std::string_view method_;
+  const std::chrono::steady_clock::time_point started_;
   std::atomic<bool> is_answered_{false};
 };
 

@@ -40,7 +40,8 @@ class LocalHolderKill(unittest.TestCase):
             holder.kill()
             holder.wait()
             holder.stdout.close()
-            recovered = daemon.metrics()['leaseplane_session_recovered_slots_total{pool="one"}']
+            recovered = daemon.metrics()[
+                'leaseplane_leases_ended_total{pool="one",reason="recovered"}']
         back_s.sort()
         print(f"kills {KILLS}: slot with the sleeping waiter after p50 "
               f"{back_s[len(back_s) // 2] * 1e3:.1f} ms, p99 "

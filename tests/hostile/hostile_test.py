@@ -8,6 +8,7 @@ LEASEPLANE_HONEST_CLIENT name other builds of the two programs (AddressSanitizer
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import tempfile
@@ -27,6 +28,14 @@ SECONDS = float(os.environ.get("LEASEPLANE_HOSTILE_SECONDS", "15"))
 SEED = int(os.environ.get("LEASEPLANE_SEED", "0")) or random.randrange(2**31)
 HONEST = os.environ.get("LEASEPLANE_HONEST_CLIENT", str(testbed.BIN / "honest_client"))
 WRITERS, SLOTS, KEPT = 2, 64, 12
+
+
+def slowest_tick_s(before, after):
+    """Upper bound of the bucket of the slowest tick between two readings of the metrics."""
+    name = re.compile(r'leaseplane_tick_lag_seconds_bucket\{le="(.+)"\}')
+    ticks = {float(found[1]): after[key] - before[key]
+             for key in after if (found := name.fullmatch(key))}
+    return min(bound for bound, count in ticks.items() if count == max(ticks.values()))
 
 
 class Keeper:
@@ -110,12 +119,11 @@ class Hostile(unittest.TestCase):
         honest = subprocess.Popen([HONEST, f"unix:{daemon.socket}", "attacked", str(SECONDS)],
                                   stdout=subprocess.PIPE)
         churn.start()
-        lag_max, before, began = 0.0, guard.grants, time.monotonic()
+        figures_before, before, began = daemon.metrics(), guard.grants, time.monotonic()
         try:
             while any(writer.poll() is None for writer in writers):
                 for keeper in kept:
                     keeper.check(self)
-                lag_max = max(lag_max, daemon.metrics()["leaseplane_tick_lag_seconds"])
                 time.sleep(0.2)
         finally:
             churn.done.set()
@@ -136,6 +144,7 @@ class Hostile(unittest.TestCase):
         self.assertEqual(quiet.returncode, 0)
         self.assertEqual(guard.violations, 0)
         metrics = daemon.metrics()
+        lag_max = slowest_tick_s(figures_before, metrics)
         violations = metrics['leaseplane_integrity_violations_total{pool="attacked"}']
         self.assertGreater(violations, 0)
         self.assertEqual(metrics['leaseplane_integrity_violations_total{pool="quiet"}'], 0)
@@ -150,7 +159,7 @@ class Hostile(unittest.TestCase):
                 "operations of the other pool, no error": operations_under_attack,
                 "calls of an honest neighbour": granted + none,
                 "max ms of one of its calls": slowest_ms,
-                "max tick lag ms": lag_max * 1e3}.items():
+                "tick lag ms, at most": lag_max * 1e3}.items():
             ledger.record(f"hostile neighbour, {build}", metric, value,
                           took if metric == "hostile writes" else 0)
 

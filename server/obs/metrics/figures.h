@@ -16,10 +16,16 @@
 
 namespace leaseplane::obs {
 
+struct PathHistograms {
+  explicit PathHistograms(Bounds bounds) : local(bounds), remote(bounds) {}
+  Histogram local;
+  Histogram remote;
+};
+
 // Kept by the pool, read by scrapes; outlives the pool while a scrape has it.
 struct PoolHistograms {
-  Histogram wait;  // remote and registered local waiters that were granted a slot
-  Histogram hold;  // sampled
+  PathHistograms wait{kWaitBounds};  // waiters in the daemon's queue that were granted a slot
+  PathHistograms hold{kHoldBounds};  // sampled
 };
 
 struct PoolFigures {
@@ -27,6 +33,8 @@ struct PoolFigures {
   engine::PoolState state = engine::PoolState::kActive;
   engine::PoolCounts counts;
   engine::PoolStats stats;
+  Epoch epoch = 0;
+  int64_t first_waited_ns = 0;  // the first in the queue; 0: nobody is in it
   std::shared_ptr<const PoolHistograms> histograms;
 };
 
@@ -39,12 +47,15 @@ struct CredentialFigures {
 
 struct DaemonFigures {
   std::vector<PoolFigures> pools;
+  uint32_t pools_not_started = 0;
+  std::vector<std::pair<const char*, bool>> unready;  // why nothing is granted; all false: serving
   uint32_t sessions = 0;
   uint32_t sessions_lingering = 0;  // ended, but the process lives, so the index is not free
-  uint32_t sessions_max = 0;
+  uint32_t sessions_limit = 0;
+  uint64_t sessions_ended = 0;
   std::vector<std::pair<std::string, uint64_t>> attach_rejected;  // by reason
   uint64_t worker_starts = 0;
-  double tick_lag_seconds = 0;
+  const Histogram* tick_lag = nullptr;  // outlives the scrape
   double store_lag_seconds = 0;
   bool store_failed = false;
   std::optional<CredentialFigures> credentials;  // if there are such files

@@ -88,7 +88,7 @@ class Holders(unittest.TestCase):
         figures = self.daemon.metrics()
         self.assertEqual(figures["leaseplane_sessions"], 2)
         self.assertEqual(figures["leaseplane_sessions_lingering"], 0)
-        self.assertGreater(figures["leaseplane_sessions_max"], 2)
+        self.assertGreater(figures["leaseplane_sessions_limit"], 2)
         self.assertEqual(subprocess.run(
             [str(testbed.BIN / "lease_holder"), f"unix:{self.daemon.socket}", "gpu"],
             timeout=testbed.WATCHDOG_S).returncode, 69)

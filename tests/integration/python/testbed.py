@@ -23,6 +23,7 @@ from leaseplane.v1 import admin_service_pb2_grpc, lease_service_pb2_grpc
 BIN = pathlib.Path(os.environ["LEASEPLANE_BIN_DIR"])
 DAEMON = os.environ.get("LEASEPLANE_DAEMON", str(BIN / "leaseplaned"))
 WATCHDOG_S = float(os.environ.get("LEASEPLANE_WATCHDOG_S", "60"))
+PATIENT = {"timeout": WATCHDOG_S, "wait_for_ready": True}  # for calls on a slow machine
 
 
 def wait_until(condition, what, timeout_s=WATCHDOG_S, step_s=0.01):

@@ -36,6 +36,30 @@ TEST_F(SharedQueueTest, LocalAndRemoteWaitersShareOneOrder) {
   EXPECT_EQ(actions_.send_grant[1].session, kBob);
 }
 
+TEST_F(SharedQueueTest, WaitsAreReportedByPathFromTheirFirstCallOn) {
+  Start();
+  const Grant holder = MustAcquire();
+  const uint64_t first_call = MustQueue(Request(kHour, /*request_id=*/7));
+  Enqueue(kAlice, 11);
+  Jump(2 * kSecond);
+  EXPECT_EQ(engine_->Counts().local_waiters_queued, 1u);
+  EXPECT_EQ(now_.boot_ns - engine_->Counts().first_waits_since_ns, 2 * kSecond);
+  engine_->CancelCall(now_, first_call, actions_);
+  Jump(kSecond);
+  MustQueue(Request(kHour, /*request_id=*/7));  // takes up its place
+  Jump(kSecond);
+  EXPECT_TRUE(actions_.waited.empty());
+  Release(holder);
+  ASSERT_EQ(actions_.waiter_granted.size(), 1u);
+  Release(actions_.waiter_granted[0].grant);
+  ASSERT_EQ(actions_.waited.size(), 2u);
+  EXPECT_EQ(actions_.waited[0].path, LeasePath::kRemote);
+  EXPECT_EQ(actions_.waited[0].waited_ns, 4 * kSecond);
+  EXPECT_EQ(actions_.waited[1].path, LeasePath::kLocal);
+  EXPECT_EQ(actions_.waited[1].waited_ns, 4 * kSecond);
+  EXPECT_EQ(engine_->Counts().first_waits_since_ns, kNever);
+}
+
 TEST_F(SharedQueueTest, TimeAlreadyWaitedCountsButNotBeyondMaxOvertakeOrTheSessionsAge) {
   Start();
   const Grant holder = MustAcquire();

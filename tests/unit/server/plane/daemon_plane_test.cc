@@ -259,6 +259,19 @@ TEST_F(PlaneTest, FiguresCountWhatHappened) {
   EXPECT_EQ(figures.pools[0].stats.acquired_remote, 2u);
   EXPECT_EQ(figures.pools[0].counts.busy_remote, 1u);
   EXPECT_EQ(figures.worker_starts, 1u);
+  EXPECT_GT(figures.pools[0].epoch, 0u);
+  EXPECT_EQ(figures.pools[0].first_waited_ns, 0);
+  EXPECT_GT(figures.sessions_limit, 0u);
+  for (const auto& [reason, is_so] : figures.unready) EXPECT_FALSE(is_so) << reason;
+  auto waiter = Ask(Request(kLongWait), "gpu");
+  WaitUntil([&] {
+    return plane_->Figures().pools[0].counts.waiters == 0 ||
+           plane_->Figures().pools[0].first_waited_ns > 0;
+  });
+  plane_->BeginDrain();
+  const auto unready = plane_->Figures().unready;
+  EXPECT_EQ(std::count_if(unready.begin(), unready.end(), [](const auto& r) { return r.second; }),
+            1);
   EXPECT_TRUE(plane_->live());
 }
 

@@ -3,12 +3,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <thread>
 
 #include "server/plane/hold_sampler.h"
 #include "server/plane/lease_watchers.h"
 #include "server/plane/pool_segments.h"
 #include "server/plane/session_bridge.h"
+#include "server/plane/ticker.h"
 #include "server/plane/wake_budget.h"
 
 namespace leaseplane::plane {
@@ -30,25 +32,50 @@ TEST(HoldSampler, CountsAHoldWhenItIsOver) {
   PoolWords<RealMemory> words;
   words.slots = slots;
   words.max_capacity = 2;
-  obs::Histogram histogram;
+  obs::PathHistograms histograms(obs::kHoldBounds);
   HoldSampler sampler(2);
-  auto count = [&] {
+  auto count = [](const obs::Histogram& histogram) {
     uint64_t sum = 0;
-    for (size_t i = 0; i <= obs::Histogram::kBoundCount; ++i) sum += histogram.count(i);
+    for (size_t i = 0; i <= histogram.bounds().size(); ++i) sum += histogram.count(i);
     return sum;
   };
-  sampler.Sample(words, 0, histogram);
+  sampler.Sample(words, 0, histograms);
   slots[0] = BusyWord(2, 2);
-  sampler.Sample(words, 50'000'000, histogram);
-  sampler.Sample(words, 100'000'000, histogram);
-  EXPECT_EQ(count(), 0u);
+  sampler.Sample(words, 50'000'000, histograms);
+  sampler.Sample(words, 100'000'000, histograms);
+  EXPECT_EQ(count(histograms.local), 0u);
   slots[0] = BusyWord(3, 3);  // released and taken again in between
-  sampler.Sample(words, 150'000'000, histogram);
-  EXPECT_EQ(count(), 1u);
+  sampler.Sample(words, 150'000'000, histograms);
+  EXPECT_EQ(count(histograms.local), 1u);
   slots[0] = FreeWord(3);
-  sampler.Sample(words, 200'000'000, histogram);
-  EXPECT_EQ(count(), 2u);
-  EXPECT_NEAR(histogram.sum_seconds(), 0.15, 1e-9);
+  sampler.Sample(words, 200'000'000, histograms);
+  EXPECT_EQ(count(histograms.local), 2u);
+  EXPECT_NEAR(histograms.local.sum_seconds(), 0.15, 1e-9);
+  EXPECT_EQ(count(histograms.remote), 0u);
+  slots[1] = BusyWord(kOwnerDaemon, 2);
+  sampler.Sample(words, 250'000'000, histograms);
+  slots[1] = FreeWord(2);
+  sampler.Sample(words, 300'000'000, histograms);
+  EXPECT_EQ(count(histograms.local), 2u);
+  EXPECT_EQ(count(histograms.remote), 1u);
+}
+
+TEST(Ticker, LagCountsFromThePeriodAsItShouldBe) {
+  const PoolMap pools;
+  // Each tick takes 60 ms, so the next is 120 ms after it: 70 ms late.
+  Ticker ticker(pools, [](int64_t) { std::this_thread::sleep_for(std::chrono::milliseconds(60)); });
+  const obs::Histogram& lag = ticker.lag();
+  const auto above = [&](double seconds) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < lag.bounds().size(); ++i) {
+      if (lag.bounds()[i] > seconds) sum += lag.count(i);
+    }
+    return sum + lag.count(lag.bounds().size());
+  };
+  ticker.Start();
+  while (above(0.05) < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ticker.Stop();
+  EXPECT_EQ(above(0), above(0.05)) << "no tick was less late than that";
 }
 
 TEST(IsAdmitted, EmptyListsAdmitEverybodyAndOthersOnlyWhoIsNamed) {
