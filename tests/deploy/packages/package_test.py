@@ -66,6 +66,7 @@ class Root:
         self.temp = tempfile.TemporaryDirectory(prefix="lp-root-")
         self.path = pathlib.Path(self.temp.name)
         print(f"debootstrap of bookworm into {self.path}", flush=True)
+        self.path.chmod(0o755)  # the service's user has to get in
         archive = mirror()
         run("debootstrap", "--variant=minbase", "bookworm", self.path, archive)
         (self.path / "etc/apt/sources.list").write_text(f"deb {archive} bookworm main\n")
