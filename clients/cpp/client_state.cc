@@ -29,18 +29,28 @@ absl::Status CheckOptions(const ClientOptions& options) {
     return MakeStatus(Reason::kInvalidArgument,
                       "require_local and forbid_local exclude each other");
   }
+  if (options.prefetch > 0 && options.prefetch_idle <= absl::ZeroDuration()) {
+    return MakeStatus(Reason::kInvalidArgument, "prefetch_idle: valid is more than 0");
+  }
   if (options.default_ttl < absl::ZeroDuration()) {
     return MakeStatus(Reason::kInvalidArgument, "default_ttl: valid are 1 s to 24 h, or 0");
   }
   return absl::OkStatus();
 }
 
-std::optional<uint32_t> AcceptedServerUid(const ClientOptions& options) {
-  if (options.server_uid.has_value()) return options.server_uid;
-  const char* text = ::getenv("LEASEPLANE_SERVER_UID");
+constexpr char kServerUidVariable[] = "LEASEPLANE_SERVER_UID";
+
+// Makes the accepted uid a matter of the options alone.
+absl::Status ReadServerUid(ClientOptions& options) {
+  const char* text = ::getenv(kServerUidVariable);
+  if (options.server_uid.has_value() || text == nullptr || *text == '\0') return absl::OkStatus();
   uint32_t uid = 0;
-  if (text == nullptr || !absl::SimpleAtoi(text, &uid)) return std::nullopt;
-  return uid;
+  if (!absl::SimpleAtoi(text, &uid)) {
+    return MakeStatus(Reason::kInvalidArgument,
+                      absl::StrCat(kServerUidVariable, "='", text, "': valid is a numeric uid"));
+  }
+  options.server_uid = uid;
+  return absl::OkStatus();
 }
 
 std::string Text(const absl::Status& status) {
@@ -84,6 +94,7 @@ ClientState::~ClientState() {
 absl::StatusOr<std::shared_ptr<ClientState>> ClientState::Connect(Target target,
                                                                   ClientOptions options) {
   absl::Status status = CheckOptions(options);
+  if (status.ok()) status = ReadServerUid(options);
   if (!status.ok()) return status;
   const int64_t deadline_ns = DeadlineAfter(BootNowNs(), options.connect_timeout);
   auto client = std::make_shared<ClientState>(std::move(target), std::move(options));
@@ -97,7 +108,7 @@ absl::Status ClientState::AttachTo(const std::string& socket_path, int64_t deadl
   SessionConfig config;
   config.attach_path = AttachSocketOf(socket_path);
   config.liveness = options_.session.liveness;
-  config.server_uid = AcceptedServerUid(options_);
+  config.server_uid = options_.server_uid;
   config.client_name = options_.client_id;
   Session* session = FindSession(config);
   absl::Status status = session->AddUser(this, deadline_ns);
@@ -117,7 +128,7 @@ absl::Status ClientState::ConnectUnix(int64_t deadline_ns) {
   if (options_.require_local) return NoLocalPath(local);
   if (FindRemoteBackend() == nullptr) return local;
   path_reason_ = absl::StrCat("gRPC on the same socket: ", Text(local));
-  const absl::Status trusted = CheckServerAt(target_.socket_path, AcceptedServerUid(options_));
+  const absl::Status trusted = CheckServerAt(target_.socket_path, options_.server_uid);
   if (!trusted.ok()) return trusted;
   absl::StatusOr<RemoteClient*> remote = Remote();
   if (!remote.ok()) return remote.status();
@@ -162,8 +173,14 @@ absl::StatusOr<RemoteClient*> ClientState::Remote() {
   if (remote_ == nullptr) {
     auto options = std::make_shared<ClientOptions>(options_);
     options->on_lost = [this](const LostLease& lease) { OnLost(lease); };
-    options->on_revoke = [this](const RevokeRequest& request) { OnRevokeRequested(request); };
-    options->on_draining = [this] { OnDraining(); };
+    if (options_.on_revoke) {
+      options->on_revoke = [this](const RevokeRequest& request) { OnRevokeRequested(request); };
+    }
+    if (options_.on_draining) {
+      options->on_draining = [this] {
+        if (session_ == nullptr) OnDraining();  // else the session says it
+      };
+    }
     auto remote = backend->Connect(target_.grpc_target, std::move(options));
     if (!remote.ok()) return remote.status();
     remote_ = *std::move(remote);

@@ -63,6 +63,14 @@ absl::StatusOr<Lease> Pool::Acquire(const AcquireOptions& options) const {
   return MakeStatus(reason, absl::StrCat("pool '", local_->name(), "': ", TextOf(reason)));
 }
 
+bool Pool::OthersWait(uint32_t own_count) const {
+  if (local_ == nullptr) return remote_->OthersWait();
+  const auto& words = local_->state()->attachment.words;
+  // The count says who sleeps on the segment, the gate that somebody stands in the daemon's queue.
+  return WaiterCount(RealMemory::LoadHint(*words.wcnt)) > own_count ||
+         words.gate() != shm::Gate::kOpen;
+}
+
 internal::RemoteLease* Pool::TryAcquireRemote() const noexcept {
   if (!client_->in_own_process()) return nullptr;
   absl::StatusOr<internal::RemoteLease*> lease = remote_->Acquire(AcquireOptions{});

@@ -31,6 +31,7 @@ class RemotePool {
 
   virtual const std::string& name() const = 0;
   virtual uint32_t capacity() const = 0;  // 0: the daemon does not tell
+  virtual bool OthersWait() const = 0;    // for a slot, as far as this process has heard
 };
 
 // One connection. Destruction waits for releases under way, at most

@@ -151,6 +151,7 @@ struct LeaseInfo {
   int64_t acquired_unix_ns = 0;
   int64_t expires_unix_ns = 0;
   int64_t ended_unix_ns = 0;  // tombstones
+  int64_t revoke_in_ns = 0;   // a revocation with grace is under way, and is due then; 0: none
 };
 
 struct SlotInfo {

@@ -2,6 +2,7 @@
 #include "server/plane/daemon_plane.h"
 
 #include "absl/strings/str_cat.h"
+#include "server/engine/refusals.h"
 #include "server/obs/log.h"
 
 namespace leaseplane::plane {
@@ -166,8 +167,20 @@ Result<engine::TokenCheck> DaemonPlane::CheckToken(const std::string& pool, Slot
       pool, [&](PoolEngine& engine, Instant) { return engine.CheckToken(slot, token); });
 }
 
-void DaemonPlane::WatchLease(LeaseWatcher* watcher, const std::string&, const engine::LeaseId& id) {
+void DaemonPlane::WatchLease(LeaseWatcher* watcher, const std::string& pool,
+                             const engine::LeaseId& id) {
   watchers_.WatchLease(watcher, id);  // ids are unique over all pools
+  // What happened before is said now; what happens in between is said twice.
+  const Result<LeaseInfo> result = GetLease(pool, id);
+  const auto* lease = std::get_if<LeaseInfo>(&result);
+  if (lease == nullptr) {
+    const engine::Reason reason = std::get<engine::Refusal>(result).reason;
+    if (reason == engine::Reason::kNotFound) watchers_.Lost(pool, id, reason);
+  } else if (lease->state != engine::LeaseState::kActive) {
+    watchers_.Lost(pool, id, engine::RefuseEnded(lease->state, 0).reason);
+  } else if (lease->revoke_in_ns > 0) {
+    watchers_.RevokeRequested(pool, id, lease->revoke_in_ns);
+  }
 }
 
 PoolInfo DaemonPlane::Describe(PoolRuntime& pool) {

@@ -95,6 +95,7 @@ class DaemonPlane final : public Plane {
   void Watch(LeaseWatcher* watcher) override { watchers_.Watch(watcher); }
   void WatchLease(LeaseWatcher* watcher, const std::string& pool,
                   const engine::LeaseId& id) override;
+  void HearWaiting(LeaseWatcher* watcher) override { watchers_.HearWaiting(watcher); }
   void Unwatch(LeaseWatcher* watcher) override { watchers_.Unwatch(watcher); }
   Result<PoolInfo> CreatePool(engine::PoolOptions options) override;
   Result<PoolInfo> GetPool(const std::string& pool) override;

@@ -40,6 +40,11 @@ void LeaseWatchers::WatchLease(LeaseWatcher* watcher, const engine::LeaseId& id)
   follower->leases.push_back(key);
 }
 
+void LeaseWatchers::HearWaiting(LeaseWatcher* watcher) {
+  obs::MutexLock lock(&mu_);
+  FindOrAdd(watcher)->hears_waiting = true;
+}
+
 void LeaseWatchers::Unwatch(LeaseWatcher* watcher) {
   FollowerPtr follower;
   {
@@ -92,6 +97,19 @@ void LeaseWatchers::RevokeRequested(const std::string& pool, const engine::Lease
                                     int64_t grace_ns) {
   for (const FollowerPtr& follower : FollowersOf(id, /*forget=*/false)) {
     follower->Tell([&](LeaseWatcher& watcher) { watcher.OnRevokeRequested(pool, id, grace_ns); });
+  }
+}
+
+void LeaseWatchers::Waiting(const std::string& pool) {
+  std::vector<FollowerPtr> followers;
+  {
+    obs::MutexLock lock(&mu_);
+    for (const auto& [watcher, follower] : followers_) {
+      if (follower->hears_waiting) followers.push_back(follower);
+    }
+  }
+  for (const FollowerPtr& follower : followers) {
+    follower->Tell([&](LeaseWatcher& watcher) { watcher.OnWaiting(pool); });
   }
 }
 

@@ -24,6 +24,7 @@ class LeaseWatchers {
  public:
   void Watch(LeaseWatcher* watcher);
   void WatchLease(LeaseWatcher* watcher, const engine::LeaseId& id);
+  void HearWaiting(LeaseWatcher* watcher);
   void Unwatch(LeaseWatcher* watcher);
 
   // False: nobody follows the lease. True: perhaps somebody does.
@@ -33,6 +34,7 @@ class LeaseWatchers {
   void Lost(const std::string& pool, const engine::LeaseId& id, engine::Reason reason);
   void RevokeRequested(const std::string& pool, const engine::LeaseId& id, int64_t grace_ns);
   void Draining();
+  void Waiting(const std::string& pool);
 
  private:
   using Key = std::pair<uint64_t, uint64_t>;
@@ -40,7 +42,8 @@ class LeaseWatchers {
     obs::Mutex mu;  // held while the watcher is called
     LeaseWatcher* watcher ABSL_GUARDED_BY(mu);
     std::atomic<std::thread::id> calling{};
-    std::vector<Key> leases;  // guarded by the registry's lock
+    std::vector<Key> leases;     // guarded by the registry's lock
+    bool hears_waiting = false;  // as well
 
     explicit Follower(LeaseWatcher* w) : watcher(w) {}
     template <class Call>

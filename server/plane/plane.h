@@ -45,6 +45,8 @@ class LeaseWatcher {
   virtual void OnRevokeRequested(const std::string& pool, const engine::LeaseId& id,
                                  int64_t grace_ns) = 0;
   virtual void OnDraining() = 0;
+  // Somebody is queued in the pool. Only after HearWaiting.
+  virtual void OnWaiting(const std::string& pool) { static_cast<void>(pool); }
 };
 
 struct ServerInfo {
@@ -112,9 +114,12 @@ class Plane {
                                                 FencingToken token) = 0;
 
   virtual void Watch(LeaseWatcher* watcher) = 0;  // OnDraining at least
+  // From then on the watcher hears of the lease, and during the call of what it missed: that the
+  // lease has ended, or that a revocation is under way. May call all who follow the lease.
   virtual void WatchLease(LeaseWatcher* watcher, const std::string& pool,
                           const engine::LeaseId& id) = 0;
-  virtual void Unwatch(LeaseWatcher* watcher) = 0;  // waits for a call that is under way
+  virtual void HearWaiting(LeaseWatcher* watcher) = 0;  // OnWaiting too, of all pools
+  virtual void Unwatch(LeaseWatcher* watcher) = 0;      // waits for a call that is under way
 
   // -- administration
   virtual Result<PoolInfo> CreatePool(engine::PoolOptions options) = 0;

@@ -168,8 +168,18 @@ uint64_t PoolRuntime::Acquire(engine::AcquireRequest request, int64_t received_a
       if (status.ok()) return self->DeliverGrant(ticket, grant);
       self->StoreRefused(ticket, grant);
     });
+  } else {
+    TellWaiting(NowInstant().boot_ns);
   }
   return ticket;
+}
+
+void PoolRuntime::TellWaiting(int64_t now_ns) {
+  constexpr int64_t kWaitingToldNs = 100 * engine::kMillisecond;
+  int64_t told_ns = waiting_told_ns_.load(std::memory_order_relaxed);
+  if (now_ns - told_ns < kWaitingToldNs) return;
+  // Whoever changes the word tells.
+  if (waiting_told_ns_.compare_exchange_strong(told_ns, now_ns)) outlets_.watchers->Waiting(id());
 }
 
 void PoolRuntime::Cancel(uint64_t ticket) {
@@ -191,17 +201,22 @@ Result<engine::QueueState> PoolRuntime::QueuePosition(uint64_t ticket) {
 }
 
 void PoolRuntime::Tick(int64_t since_last_ns) {
-  Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
-    mu_.AssertHeld();
-    unix_minus_boot_ns_ = obs::UnixNowNs() - now.boot_ns;
-    if (is_closed.load()) return;
-    engine.Tick(now, since_last_ns, actions);
-    if (now.boot_ns >= recover_until_ns.load()) {
-      recover_until_ns.store(engine::kNever);
-      engine.EndRecovery(now, actions);
-      is_recovering.store(false);
-    }
-  });
+  const int64_t now_ns =
+      Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+        mu_.AssertHeld();
+        unix_minus_boot_ns_ = obs::UnixNowNs() - now.boot_ns;
+        if (is_closed.load()) return int64_t{0};
+        engine.Tick(now, since_last_ns, actions);
+        if (now.boot_ns >= recover_until_ns.load()) {
+          recover_until_ns.store(engine::kNever);
+          engine.EndRecovery(now, actions);
+          is_recovering.store(false);
+        }
+        return listeners_.empty() ? int64_t{0} : now.boot_ns;
+      });
+  // Who keeps what it does not use may not have given it back, or have taken it again.
+  const int64_t told_ns = waiting_told_ns_.load(std::memory_order_relaxed);
+  if (now_ns - told_ns >= engine::kSecond) TellWaiting(now_ns);
 }
 
 void PoolRuntime::SampleHolds(int64_t now_ns) { holds_.Sample(words_, now_ns, histograms_->hold); }

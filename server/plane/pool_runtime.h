@@ -76,6 +76,9 @@ class PoolRuntime final : public store::ChangeSource,
   Result<engine::QueueState> QueuePosition(uint64_t ticket);
   void WhenDurable(uint64_t commit_seq, store::StoreWriter::Callback callback);
 
+  // Tells the watchers that somebody is queued; at most every kWaitingToldNs.
+  void TellWaiting(int64_t now_ns);
+
   // -- for the threads of the plane
   int64_t next_deadline_ns() const { return next_deadline_ns_.load(std::memory_order_relaxed); }
   void Beat() { authority_.Beat(); }
@@ -124,6 +127,7 @@ class PoolRuntime final : public store::ChangeSource,
   const std::shared_ptr<obs::PoolHistograms> histograms_ = std::make_shared<obs::PoolHistograms>();
   HoldSampler holds_;
   std::atomic<int64_t> next_deadline_ns_{engine::kNever};
+  std::atomic<int64_t> waiting_told_ns_{0};
 
   obs::Mutex mu_;
   int64_t unix_minus_boot_ns_ ABSL_GUARDED_BY(mu_) = obs::UnixNowNs() - obs::BootNowNs();

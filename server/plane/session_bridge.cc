@@ -100,6 +100,7 @@ Verdict SessionBridge::HandleFor(PoolRuntime& pool, SessionIndex session,
         engine.Enqueue(now, session, m.ticket, std::max<int64_t>(m.waited_ns, 0),
                        std::max<int64_t>(m.rest_ns, 0), actions);
       });
+      pool.TellWaiting(NowInstant().boot_ns);
       return Verdict::kDone;
     }
     case Kind::kLeave:

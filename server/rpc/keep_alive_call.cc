@@ -127,6 +127,7 @@ void KeepAliveCall::HandleMessage() {
   if (request.renewals_size() > kRenewalsMax) {
     return Close(InvalidArgument({{"renewals", "must be at most 256 in a message"}}));
   }
+  if (request.hear_waiting()) environment_.plane.HearWaiting(this);
   for (const Renewal& renewal : request.renewals()) Renew(renewal, received_at_ns);
 }
 
@@ -216,6 +217,14 @@ void KeepAliveCall::OnDraining() {
   v1::KeepAliveResponse message;
   message.mutable_draining();
   Send(message);
+}
+
+void KeepAliveCall::OnWaiting(const std::string& pool) {
+  v1::KeepAliveResponse message;
+  message.mutable_waiting()->set_pool(PoolName(pool));
+  absl::MutexLock lock(&mutex_);
+  // Said again soon; a client that does not read is owed no more of it.
+  if (outgoing_.size() < kBacklogMax) SendLocked(message);
 }
 
 void KeepAliveCall::ReadMore() {

@@ -50,6 +50,7 @@ class KeepAliveCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   void OnRevokeRequested(const std::string& pool, const engine::LeaseId& id,
                          int64_t grace_ns) override;
   void OnDraining() override;
+  void OnWaiting(const std::string& pool) override;
   // grpc::ServerBidiReactor
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;

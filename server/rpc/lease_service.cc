@@ -85,6 +85,26 @@ void Check(plane::Plane& plane, const v1::CheckTokenRequest& request, const Unar
   reply->Succeed(response);
 }
 
+void Describe(plane::Plane& plane, const v1::GetServerInfoRequest& request,
+              const UnaryReplyPtr& reply) {
+  v1::GetServerInfoResponse response = ToServerInfo(plane.Info(), plane.readiness());
+  if (!request.pool().empty()) {
+    FieldChecks checks;
+    const std::string pool = checks.Pool("pool", request.pool());
+    if (!checks.ok()) return reply->Fail(checks.status());
+    const auto result = plane.GetPool(pool);
+    if (const auto* refusal = std::get_if<engine::Refusal>(&result)) {
+      return reply->Fail(ToStatus(*refusal, PoolSubject(pool)));
+    }
+    *response.mutable_pool() = ToPool(std::get<plane::PoolInfo>(result));
+    // Who holds and who waits is for operators.
+    response.mutable_pool()->clear_counts();
+    response.mutable_pool()->clear_epoch();
+    response.mutable_pool()->clear_labels();
+  }
+  reply->Succeed(response);
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* LeaseService::AcquireLease(Context* context, const Bytes* request,
@@ -163,11 +183,11 @@ grpc::ServerUnaryReactor* LeaseService::GetServerInfo(Context* context, const By
   const CallEnvironment environment = gate_.Admit(*context);
   return ServeUnary<v1::GetServerInfoRequest>(
       context, request, response, environment.observer, "GetServerInfo",
-      [&](const auto&, const UnaryReplyPtr& reply) {
+      [&](const auto& message, const UnaryReplyPtr& reply) {
         if (!environment.guard->is_known()) {
           return reply->Fail(engine::Reason::kUnauthenticated, "");
         }
-        reply->Succeed(ToServerInfo(environment.plane.Info(), environment.plane.readiness()));
+        Describe(environment.plane, message, reply);
       });
 }
 

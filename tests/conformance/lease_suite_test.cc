@@ -17,6 +17,7 @@ TEST_P(LeaseSuite, TheClientSaysWhichWayItTook) {
   const Pool pool = Open(client, "pair");
   EXPECT_EQ(client.path(), is_local() ? Path::kLocal : Path::kRemote);
   EXPECT_EQ(pool.path(), client.path());
+  EXPECT_EQ(pool.capacity(), 2u);
   EXPECT_FALSE(client.path_reason().empty());
   EXPECT_FALSE(client.instance_id().empty());
   EXPECT_EQ(pool.TryAcquire().path(), client.path());

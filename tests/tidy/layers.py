@@ -60,7 +60,7 @@ CORE_REFUSES = (r"thread$|mutex$|shared_mutex$|condition_variable$|future$|fstre
                 r"pthread\.h|absl/(time/clock|synchronization)")
 CLOCK_READ = re.compile(r"\bclock_gettime\s*\(|_clock::now\s*\(|\babsl::Now\s*\(|\btime\(nullptr\)")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
-ROOTS = ("core/", "server/", "clients/", "tests/", "leaseplane/", "google/")
+ROOTS = ("core/", "server/", "clients/", "tests/", "leaseplane/", "google/", "deploy/")
 
 
 def below(path, folder):

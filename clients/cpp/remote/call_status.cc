@@ -96,6 +96,10 @@ bool IsOutcomeUnknown(const absl::Status& status) {
   return reason == Reason::kUnreachable || reason == Reason::kOutcomeUnknown;
 }
 
+std::string PoolIdOf(const std::string& pool_name) {
+  return pool_name.substr(pool_name.rfind('/') + 1);
+}
+
 int64_t ToNs(const google::protobuf::Duration& duration) {
   return duration.seconds() * kNsPerSecond + duration.nanos();
 }

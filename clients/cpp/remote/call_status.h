@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include <google/protobuf/duration.pb.h>
 #include <grpcpp/support/status.h>
@@ -24,6 +25,9 @@ bool IsTransient(const absl::Status& status);
 
 // The daemon may have carried the call out although it failed.
 bool IsOutcomeUnknown(const absl::Status& status);
+
+// The last part of a resource name: "gpu" of "pools/gpu".
+std::string PoolIdOf(const std::string& pool_name);
 
 int64_t ToNs(const google::protobuf::Duration& duration);
 void SetNs(int64_t ns, google::protobuf::Duration* duration);

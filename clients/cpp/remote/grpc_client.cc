@@ -41,34 +41,44 @@ class GrpcClient final : public RemoteClient {
   absl::StatusOr<std::shared_ptr<RemotePool>> OpenPool(std::string_view name,
                                                        int64_t deadline_ns) override {
     const std::string id(name);
-    absl::StatusOr<uint32_t> capacity = CapacityOf(id, deadline_ns);
-    if (!capacity.ok()) return capacity.status();
-    return std::make_shared<GrpcPool>(connection_, id, *capacity);
+    absl::StatusOr<v1::Pool> pool = Describe(id, deadline_ns);
+    if (!pool.ok()) return pool.status();
+    const ClientOptions& options = connection_->options();
+    // A daemon that says nothing of the pool may cap its leases.
+    const bool keeps =
+        options.prefetch > 0 && !pool->name().empty() && ToNs(pool->max_duration()) == 0;
+    if (keeps) {
+      connection_->warm().Open(id, options.prefetch,
+                               absl::ToInt64Nanoseconds(options.prefetch_idle));
+      connection_->keep_alive().HearWaiting();
+    }
+    // Leases open the stream by themselves; who wants to hear of a drain or of waiters has it at
+    // once.
+    if (keeps || options.on_draining) connection_->keep_alive().Want();
+    return std::make_shared<GrpcPool>(connection_, id, static_cast<uint32_t>(pool->capacity()));
   }
 
  private:
-  // 0 if this connection is not told. Fails if there is no such pool.
-  absl::StatusOr<uint32_t> CapacityOf(const std::string& id, int64_t deadline_ns) {
-    v1::GetPoolRequest request;
-    request.set_name(absl::StrCat("pools/", id));
+  // Empty if the daemon is too old to tell. Fails if there is no such pool.
+  absl::StatusOr<v1::Pool> Describe(const std::string& id, int64_t deadline_ns) {
+    v1::GetServerInfoRequest request;
+    request.set_pool(absl::StrCat("pools/", id));
     grpc::ClientContext context;
     SetTimeout(context, deadline_ns - BootNowNs());
-    v1::Pool pool;
-    absl::Status status = ToStatus(connection_->admin().GetPool(&context, request, &pool));
-    if (status.ok()) return static_cast<uint32_t>(pool.capacity());
-    const Reason reason = ReasonOf(status);
-    if (reason != Reason::kPermissionDenied && reason != Reason::kUnimplemented) return status;
+    v1::GetServerInfoResponse info;
+    absl::Status status = ToStatus(connection_->leases().GetServerInfo(&context, request, &info));
+    if (!status.ok()) return status;
+    if (info.has_pool()) return std::move(*info.mutable_pool());
 
-    // Not an operator's connection: ask in a way that everybody may.
     v1::ListLeasesRequest list;
-    list.set_parent(request.name());
+    list.set_parent(request.pool());
     list.set_page_size(1);
     grpc::ClientContext list_context;
     SetTimeout(list_context, deadline_ns - BootNowNs());
     v1::ListLeasesResponse leases;
     status = ToStatus(connection_->leases().ListLeases(&list_context, list, &leases));
     if (!status.ok()) return status;
-    return 0u;
+    return v1::Pool();
   }
 
   const std::shared_ptr<GrpcConnection> connection_;

@@ -12,8 +12,8 @@
 
 #include "clients/cpp/boot_clock.h"
 #include "clients/cpp/remote/call_status.h"
+#include "clients/cpp/remote/lease_times.h"
 #include "clients/cpp/remote/service_config.h"
-#include "clients/cpp/renewal/safe_deadline.h"
 
 namespace leaseplane::internal {
 namespace {
@@ -59,20 +59,6 @@ bool MeansLost(Reason reason) {
   }
 }
 
-std::string PoolIdOf(const std::string& resource_name) {
-  return resource_name.substr(resource_name.rfind('/') + 1);
-}
-
-// Times of a grant or a renewal; the interval is 0 if the client does not renew.
-template <class Response>
-Renewer::Times TimesOf(const Response& response, int64_t sent_ns, bool renew) {
-  Renewer::Times times;
-  times.safe_deadline_ns = SafeDeadlineNs(sent_ns, ToNs(response.queued_duration()),
-                                          ToNs(response.remaining_duration()));
-  if (renew) times.renew_interval_ns = std::max<int64_t>(ToNs(response.renew_interval()), 1);
-  return times;
-}
-
 }  // namespace
 
 void SetTimeout(grpc::ClientContext& context, int64_t timeout_ns) {
@@ -85,10 +71,11 @@ GrpcConnection::GrpcConnection(const std::string& grpc_target,
     : options_(std::move(options)),
       channel_(MakeChannel(grpc_target, credentials)),
       leases_(v1::LeaseService::NewStub(channel_)),
-      admin_(v1::AdminService::NewStub(channel_)),
+      keep_alive_(*this, std::random_device()()),
       renewer_(std::make_unique<Renewer>(*this, std::random_device()())) {}
 
 void GrpcConnection::Close() {
+  warm_.Close();
   {
     const MutexLock lock(&mu_);
     closed_ = true;
@@ -100,7 +87,6 @@ void GrpcConnection::Close() {
     while (!calls_.empty()) finished_.Await(&mu_, kNeverNs);
   }
   renewer_.reset();
-  admin_.reset();
   leases_.reset();
   channel_.reset();
   absl::flat_hash_map<RenewalSchedule::Key, std::shared_ptr<GrpcLease>> held;
@@ -124,15 +110,22 @@ void GrpcConnection::Finished(grpc::ClientContext* context) {
 }
 
 std::shared_ptr<GrpcLease> GrpcConnection::Adopt(const v1::AcquireLeaseResponse& granted,
-                                                 int64_t sent_ns) {
+                                                 int64_t sent_ns, const AcquireOptions& asked) {
   const v1::Lease& lease = granted.lease();
   const Renewer::Times times = TimesOf(granted, sent_ns, options_->auto_renew);
   if (times.safe_deadline_ns <= BootNowNs()) {
     SendRelease(lease.name(), lease.fencing_token());
     return nullptr;
   }
-  GrpcLease::Facts facts{lease.name(), PoolIdOf(lease.pool()), lease.resource(),
-                         static_cast<SlotIndex>(lease.slot_index()), lease.fencing_token()};
+  GrpcLease::Facts facts;
+  facts.name = lease.name();
+  facts.pool = PoolIdOf(lease.pool());
+  facts.resource = lease.resource();
+  facts.slot = static_cast<SlotIndex>(lease.slot_index());
+  facts.token = lease.fencing_token();
+  facts.ttl_ns = absl::ToInt64Nanoseconds(asked.ttl);
+  // A lease with a name or a description of its own is not another caller's.
+  facts.may_be_kept = options_->auto_renew && asked.metadata.empty() && asked.request_id.empty();
   std::shared_ptr<GrpcLease> adopted;
   {
     const MutexLock lock(&mu_);
@@ -141,6 +134,7 @@ std::shared_ptr<GrpcLease> GrpcConnection::Adopt(const v1::AcquireLeaseResponse&
                                           times.safe_deadline_ns);
     held_[key] = adopted;
   }
+  if (times.renew_interval_ns > 0) keep_alive_.Add(*adopted);
   renewer_->Track(adopted->key(), times);
   return adopted;
 }
@@ -157,6 +151,7 @@ bool GrpcConnection::EndByHolder(GrpcLease& lease) {
   const MutexLock lock(&mu_);
   if (closed_) return was_held;
   renewer_->Untrack(lease.key());
+  keep_alive_.Remove(lease);
   held_.erase(lease.key());
   return was_held;
 }
@@ -222,9 +217,13 @@ void GrpcConnection::Abandon(v1::AcquireLeaseRequest request) {
 }
 
 void GrpcConnection::StartRenewal(RenewalSchedule::Key key, int64_t timeout_ns) {
-  using RenewCall = Call<v1::RenewLeaseRequest, v1::RenewLeaseResponse>;
   const std::shared_ptr<GrpcLease> lease = Find(key);
-  if (lease == nullptr) return;
+  if (lease == nullptr || keep_alive_.Renew(*lease, timeout_ns)) return;
+  RenewByCall(lease, timeout_ns);
+}
+
+void GrpcConnection::RenewByCall(const std::shared_ptr<GrpcLease>& lease, int64_t timeout_ns) {
+  using RenewCall = Call<v1::RenewLeaseRequest, v1::RenewLeaseResponse>;
   auto call = std::make_shared<RenewCall>();
   call->request.set_name(lease->name());
   call->request.set_fencing_token(lease->token());
@@ -237,8 +236,7 @@ void GrpcConnection::StartRenewal(RenewalSchedule::Key key, int64_t timeout_ns) 
       [self = shared_from_this(), call, lease, sent_ns](const grpc::Status& grpc_status) {
         const absl::Status status = ToStatus(grpc_status);
         if (status.ok()) {
-          const Renewer::Times times = TimesOf(call->response, sent_ns, true);
-          if (self->renewer_->Renewed(lease->key(), times)) lease->Extend(times.safe_deadline_ns);
+          self->Renewed(*lease, TimesOf(call->response, sent_ns, true));
         } else if (MeansLost(ReasonOf(status))) {
           self->renewer_->Refused(lease->key(), ReasonOf(status));
         } else {
@@ -248,14 +246,19 @@ void GrpcConnection::StartRenewal(RenewalSchedule::Key key, int64_t timeout_ns) 
       });
 }
 
+void GrpcConnection::Renewed(GrpcLease& lease, const Renewer::Times& times) {
+  if (renewer_->Renewed(lease.key(), times)) lease.Extend(times.safe_deadline_ns);
+}
+
 void GrpcConnection::OnLost(RenewalSchedule::Key key, Reason reason) {
   const std::shared_ptr<GrpcLease> lease = Find(key);
   if (lease == nullptr || !lease->End(reason)) return;  // released meanwhile
   {
     const MutexLock lock(&mu_);
+    keep_alive_.Remove(*lease);
     held_.erase(key);
   }
-  if (!options_->on_lost) return;
+  if (warm_.Remove(*lease) || !options_->on_lost) return;
   LostLease lost;
   lost.pool = lease->pool();
   lost.slot = lease->slot();
@@ -264,6 +267,32 @@ void GrpcConnection::OnLost(RenewalSchedule::Key key, Reason reason) {
   lost.path = Path::kRemote;
   lost.reason = reason;
   options_->on_lost(lost);
+}
+
+void GrpcConnection::OnAlarm() {
+  keep_alive_.OnAlarm();
+  warm_.OnAlarm();
+}
+
+void GrpcConnection::TellRevokeRequested(std::shared_ptr<GrpcLease> lease, absl::Duration grace) {
+  // A new stream says again what an earlier one said.
+  if (!lease->AskBack()) return;
+  if (warm_.Remove(*lease)) return ReleaseLater(*lease);
+  if (!options_->on_revoke) return;
+  renewer_->Post([this, lease = std::move(lease), grace] {
+    if (!lease->StillHeld()) return;  // it was given back meanwhile
+    RevokeRequest request;
+    request.pool = lease->pool();
+    request.slot = lease->slot();
+    request.token = lease->token();
+    request.grace = grace;
+    options_->on_revoke(request);
+  });
+}
+
+void GrpcConnection::TellDraining() {
+  if (!options_->on_draining) return;
+  renewer_->Post([this] { options_->on_draining(); });
 }
 
 }  // namespace leaseplane::internal

@@ -32,13 +32,14 @@ absl::Status GrpcLease::Release() noexcept {
     return MakeStatus(Reason::kOtherProcess, "the lease is of the process that was forked");
   }
   const std::shared_ptr<GrpcLease> self = std::move(self_);
+  if (connection_->warm().Keep(self)) return absl::OkStatus();
   return connection_->Release(*self);
 }
 
 void GrpcLease::Drop() noexcept {
   if (!mark_.IsCurrent()) return;  // the parent's; its memory goes with the child
   const std::shared_ptr<GrpcLease> self = std::move(self_);
-  connection_->ReleaseLater(*self);
+  if (!connection_->warm().Keep(self)) connection_->ReleaseLater(*self);
 }
 
 }  // namespace leaseplane::internal

@@ -26,6 +26,8 @@ class GrpcLease final : public RemoteLease {
  public:
   struct Facts {
     std::string name, pool, resource;
+    int64_t ttl_ns = 0;        // as asked for; 0: the pool's default
+    bool may_be_kept = false;  // for another use, when its holder has released it
     SlotIndex slot = 0;
     FencingToken token = 0;
   };
@@ -34,6 +36,8 @@ class GrpcLease final : public RemoteLease {
             int64_t safe_deadline_ns)
       : RemoteLease(std::move(facts.name), std::move(facts.pool), std::move(facts.resource),
                     facts.slot, facts.token),
+        ttl_ns_(facts.ttl_ns),
+        may_be_kept_(facts.may_be_kept),
         connection_(std::move(connection)),
         mark_(ProcessMark::Current()),
         key_(key),
@@ -53,19 +57,27 @@ class GrpcLease final : public RemoteLease {
   void Drop() noexcept override;
 
   RenewalSchedule::Key key() const { return key_; }
+  int64_t ttl_ns() const { return ttl_ns_; }
+  // Nobody has asked for it back, and it is held.
+  bool MayBeKept() const noexcept { return may_be_kept_ && !asked_back_.load() && StillHeld(); }
   void Extend(int64_t safe_deadline_ns);
   // True for the first caller only: it says why the lease ended. kNone: released by its holder.
   bool End(Reason reason);
+  // True for the first caller only: an operator wants it back.
+  bool AskBack() { return !asked_back_.exchange(true); }
   // Why it ended; REQUIRES End.
   Reason ended() const { return static_cast<Reason>(ended_.load() - 1); }
 
  private:
+  const int64_t ttl_ns_;
+  const bool may_be_kept_;
   const std::shared_ptr<GrpcConnection> connection_;
   const ProcessMark mark_;
   const RenewalSchedule::Key key_;
   std::shared_ptr<GrpcLease> self_;
   std::atomic<int64_t> safe_deadline_ns_;
   std::atomic<int> ended_{0};  // 0: held; else Reason + 1
+  std::atomic<bool> asked_back_{false};
 };
 
 }  // namespace leaseplane::internal

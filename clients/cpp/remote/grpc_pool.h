@@ -25,8 +25,12 @@ class GrpcPool final : public RemotePool {
   absl::StatusOr<RemoteLease*> Acquire(const AcquireOptions& options) override;
   const std::string& name() const override { return name_; }
   uint32_t capacity() const override { return capacity_; }
+  bool OthersWait() const override;
 
  private:
+  // A lease that was kept; null if none fits.
+  std::shared_ptr<GrpcLease> TakeWarm(const AcquireOptions& options);
+  AcquireOptions WithDefaults(const AcquireOptions& options) const;
   absl::StatusOr<v1::AcquireLeaseRequest> MakeRequest(const AcquireOptions& options) const;
 
   const std::shared_ptr<GrpcConnection> connection_;

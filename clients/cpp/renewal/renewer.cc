@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "clients/cpp/boot_clock.h"
 
@@ -75,6 +76,23 @@ void Renewer::Refused(Key key, Reason reason) {
   Wake();
 }
 
+void Renewer::Post(std::function<void()> task) {
+  {
+    const MutexLock lock(&mu_);
+    tasks_.push_back(std::move(task));
+  }
+  Wake();
+}
+
+void Renewer::CallAt(int64_t at_ns) {
+  {
+    const MutexLock lock(&mu_);
+    if (at_ns >= alarm_ns_) return;
+    alarm_ns_ = at_ns;
+  }
+  Wake();
+}
+
 void Renewer::Wake() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_fd_.get(), &one, sizeof(one));
@@ -99,18 +117,27 @@ void* Renewer::ThreadMain(void* renewer) {
 void Renewer::Run() {
   RenewalSchedule::Due due;
   std::vector<std::pair<Key, Reason>> refused;
+  std::vector<std::function<void()>> tasks;
   for (;;) {
+    bool is_alarm = false;
     {
       const MutexLock lock(&mu_);
       if (stopping_) return;
-      schedule_.Step(BootNowNs(), due);
+      const int64_t now_ns = BootNowNs();
+      schedule_.Step(now_ns, due);
       refused.swap(refused_);
-      SetTimer(schedule_.NextNs());
+      tasks.swap(tasks_);
+      is_alarm = alarm_ns_ <= now_ns;
+      if (is_alarm) alarm_ns_ = RenewalSchedule::kNothing;
+      SetTimer(std::min(schedule_.NextNs(), alarm_ns_));
     }
     for (Key key : due.lost) port_.OnLost(key, Reason::kLeaseExpired);
     for (const auto& [key, reason] : refused) port_.OnLost(key, reason);
     refused.clear();
     for (const auto& renewal : due.renewals) port_.StartRenewal(renewal.key, renewal.timeout_ns);
+    if (is_alarm) port_.OnAlarm();
+    for (const std::function<void()>& task : tasks) task();
+    tasks.clear();
 
     pollfd items[2] = {{timer_fd_.get(), POLLIN, 0}, {wake_fd_.get(), POLLIN, 0}};
     ::poll(items, 2, -1);

@@ -3,7 +3,7 @@
 // Renewer: the background thread that keeps remote leases alive and says when one is lost.
 //
 // Ownership: borrows its port, which must outlive it. Threads: every method from any thread;
-// StartRenewal and OnLost are called on the renewer's own thread, with no lock held.
+// the port and posted tasks are called on the renewer's own thread, with no lock held.
 // Errors: none. Cost: one wake of the thread a renewal and an answer; nothing while no lease is
 // there. Sleeps on a timer of CLOCK_BOOTTIME, so a lease that ended while the machine was suspended
 // is reported at once afterwards.
@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -31,6 +32,8 @@ class RenewalPort {
   virtual void StartRenewal(RenewalSchedule::Key key, int64_t timeout_ns) = 0;
   // Once for each lease that ends without Untrack.
   virtual void OnLost(RenewalSchedule::Key key, Reason reason) = 0;
+  // The instant of CallAt has come.
+  virtual void OnAlarm() = 0;
 };
 
 class Renewer {
@@ -54,6 +57,12 @@ class Renewer {
   void Failed(Key key);                  // try again
   void Refused(Key key, Reason reason);  // the lease has ended
 
+  // Runs `task` on the renewer's thread, soon; not at all if the renewer is destroyed before.
+  void Post(std::function<void()> task);
+  // Calls OnAlarm once, at `at_ns` of CLOCK_BOOTTIME or later. Of several instants the first
+  // counts.
+  void CallAt(int64_t at_ns);
+
  private:
   static void* ThreadMain(void* renewer);
   void Run();
@@ -67,6 +76,8 @@ class Renewer {
   Mutex mu_;
   RenewalSchedule schedule_ ABSL_GUARDED_BY(mu_);
   std::vector<std::pair<Key, Reason>> refused_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::function<void()>> tasks_ ABSL_GUARDED_BY(mu_);
+  int64_t alarm_ns_ ABSL_GUARDED_BY(mu_) = RenewalSchedule::kNothing;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -79,7 +79,8 @@ class [[nodiscard]] Lease {
   absl::Duration remaining() const noexcept;
 
   // Gives the slot back and says how that went; empty afterwards in any case. Remotely waits for
-  // the daemon's answer (at most about 10 s; the ttl is the net). OK also means that the lease had
+  // the daemon's answer (at most about 10 s; the ttl is the net), unless the client keeps the lease
+  // for its next acquire (ClientOptions::prefetch). OK also means that the lease had
   // not been lost before. kLeaseReleased if empty.
   absl::Status Release() &&;
 

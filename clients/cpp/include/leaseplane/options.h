@@ -44,7 +44,9 @@ struct ClientOptions {
   //
   // A lease ended without a release; called exactly once for each.
   std::function<void(const LostLease&)> on_lost = {};
-  // An operator asks for a slot back.
+  // An operator asks for a slot back; called once for each lease. Remotely it is heard over a
+  // stream, which knows a lease some tenths of a second after its grant, or at once when it is
+  // opened again; leases that are not renewed (auto_renew, below) are not asked for.
   std::function<void(const RevokeRequest&)> on_revoke = {};
   // The daemon is about to stop. Leases are kept over its restart.
   std::function<void()> on_draining = {};
@@ -58,8 +60,8 @@ struct ClientOptions {
   // Never use shared memory, although the target would offer it.
   bool forbid_local = false;
 
-  // Uid the daemon may have besides root's and our own. Unset: the environment variable
-  // LEASEPLANE_SERVER_UID, if there is one.
+  // Uid the daemon at a Unix socket may have besides root's and our own. Unset: the environment
+  // variable LEASEPLANE_SERVER_UID, if there is one; a value that is no number is an error.
   std::optional<uint32_t> server_uid = {};
 
   // For targets that are not `unix:`. Where a daemon of this host would listen; it is used only if
@@ -75,6 +77,18 @@ struct ClientOptions {
   absl::Duration default_ttl = absl::ZeroDuration();
   // Remote leases: renew in the background until released. If false a lease ends after one ttl.
   bool auto_renew = true;
+
+  // Remote leases: of each pool keep so many that were released, so that the next Acquire needs no
+  // call to the daemon. Zero: none. A lease that is kept goes back after `prefetch_idle`, and as
+  // soon as the daemon says that somebody waits for a slot or an operator wants it. Until then it
+  // is held, and counts against every bound of leases.
+  //
+  // A kept lease that is acquired again is the same lease: it has the same slot and the same
+  // fencing token. The token tells this process from others, not its uses from each other; where
+  // that matters ask with AcquireOptions::fresh. Pools with a max_duration are left out, since the
+  // second user of a lease would have less of it.
+  uint32_t prefetch = 0;
+  absl::Duration prefetch_idle = absl::Seconds(1);  // more than 0
 
   // Bound of Connect and of OpenPool.
   absl::Duration connect_timeout = absl::Seconds(5);
@@ -93,6 +107,8 @@ struct AcquireOptions {
 
   // How long the lease lives without renewal. Zero: ClientOptions::default_ttl.
   absl::Duration ttl = absl::ZeroDuration();
+  // Not a kept lease (ClientOptions::prefetch): one whose token is larger than all before it.
+  bool fresh = false;
   // Shown with the lease; at most 512 bytes, encoded.
   std::map<std::string, std::string> metadata = {};
   // A UUID that makes this wish one and the same over processes and retries. Empty: the library

@@ -31,6 +31,7 @@ namespace leaseplane {
 
 namespace internal {
 class ClientState;
+class ObjectKeeper;
 class RemotePool;
 
 // What Use returns for a callable that returns R: a status for none, itself for a Status or
@@ -103,7 +104,7 @@ class Pool {
 
   // The pool's id.
   const std::string& name() const;
-  // Number of slots, as of OpenPool.
+  // Number of slots, as of OpenPool. 0: a daemon older than this library, reached by gRPC.
   uint32_t capacity() const;
   Path path() const { return local_ != nullptr ? Path::kLocal : Path::kRemote; }
   // Why it is that path, one sentence for people.
@@ -111,6 +112,10 @@ class Pool {
 
  private:
   friend class Client;
+  friend class internal::ObjectKeeper;
+
+  // Whether somebody waits for a slot besides `own_count` threads of this process. A hint.
+  bool OthersWait(uint32_t own_count) const;
 
   Pool(std::shared_ptr<internal::ClientState> client, internal::LocalPool* local,
        std::shared_ptr<internal::RemotePool> remote, std::string path_reason);

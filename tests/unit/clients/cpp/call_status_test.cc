@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "clients/cpp/remote/request_id.h"
+#include "clients/cpp/request_id.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "leaseplane/v1/lease.pb.h"

@@ -6,6 +6,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -17,6 +20,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "leaseplane/v1/lease_service.grpc.pb.h"
+#include "tests/unit/clients/cpp/fake_keep_alive.h"
 
 namespace leaseplane {
 
@@ -31,7 +35,7 @@ inline grpc::Status Failure(grpc::StatusCode code, const std::string& reason) {
 
 class FakeLeaseService final : public v1::LeaseService::Service {
  public:
-  explicit FakeLeaseService(int capacity) {
+  explicit FakeLeaseService(int capacity) : capacity_(capacity) {
     for (int slot = 0; slot < capacity; ++slot) free_.push_back(slot);
   }
 
@@ -43,6 +47,7 @@ class FakeLeaseService final : public v1::LeaseService::Service {
     server_ = builder.BuildAndStart();
   }
   void Stop() { server_->Shutdown(std::chrono::system_clock::now()); }
+  int port() const { return port_; }
   std::string target() const { return "127.0.0.1:" + std::to_string(port_); }
 
   // The next calls of a method ("Acquire", "Renew", "Release") are answered with these.
@@ -58,13 +63,25 @@ class FakeLeaseService final : public v1::LeaseService::Service {
   }
   void EndAll() {
     const std::lock_guard<std::mutex> lock(mu_);
+    for (const auto& [name, lease] : leases_) free_.push_back(lease.slot_index());
     leases_.clear();
   }
   void SetTtl(int64_t ms) { ttl_ms_ = ms; }
+  FakeKeepAlive& streams() { return streams_; }
+  // No call waits longer than that, whatever it asks for.
+  void CapWaits(int64_t ms) { wait_cap_ms_ = ms; }
+  // The pool has a max_duration.
+  void CapLeases(bool caps) { caps_leases_ = caps; }
+  // Says nothing about pools.
+  void BeOld() { is_old_ = true; }
 
   int count(const std::string& method) {
     const std::lock_guard<std::mutex> lock(mu_);
     return counts_[method];
+  }
+  int waiting() {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return waiting_;
   }
   size_t held() {
     const std::lock_guard<std::mutex> lock(mu_);
@@ -82,13 +99,21 @@ class FakeLeaseService final : public v1::LeaseService::Service {
     grpc::Status failure;
     if (TakeFailure("Acquire", failure)) return failure;
     if (request->parent() != "pools/gpu") return NotFound();
-    const auto wait = std::chrono::seconds(request->max_wait_duration().seconds()) +
-                      std::chrono::nanoseconds(request->max_wait_duration().nanos());
+    std::chrono::nanoseconds wait = std::chrono::seconds(request->max_wait_duration().seconds());
+    wait += std::chrono::nanoseconds(request->max_wait_duration().nanos());
+    if (wait > std::chrono::seconds(50)) {
+      return Failure(grpc::StatusCode::INVALID_ARGUMENT, "INVALID_ARGUMENT");
+    }
+    const bool waits = wait.count() > 0;
+    wait = std::min<std::chrono::nanoseconds>(wait, std::chrono::milliseconds(wait_cap_ms_));
     std::string& name = by_request_id_[request->request_id()];
     if (name.empty() || leases_.count(name) == 0) {
-      if (!changed_.wait_for(lock, wait, [this] { return !free_.empty(); })) {
+      ++waiting_;
+      const bool is_free = changed_.wait_for(lock, wait, [this] { return !free_.empty(); });
+      --waiting_;
+      if (!is_free) {
         return Failure(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                       wait.count() > 0 ? "WAIT_TIMEOUT" : "NO_FREE_SLOT");
+                       waits ? "WAIT_TIMEOUT" : "NO_FREE_SLOT");
       }
       v1::Lease lease;
       lease.set_slot_index(free_.front());
@@ -117,6 +142,23 @@ class FakeLeaseService final : public v1::LeaseService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status KeepAlive(grpc::ServerContext* context, FakeKeepAlive::Stream* stream) override {
+    return streams_.Serve(context, stream, [this](const FakeKeepAlive::Renewal& renewal) {
+      const std::lock_guard<std::mutex> lock(mu_);
+      v1::KeepAliveResponse answer;
+      if (leases_.count(renewal.name()) == 0) {
+        answer.mutable_lost()->set_name(renewal.name());
+        answer.mutable_lost()->set_reason(v1::LEASE_EXPIRED);
+        answer.mutable_lost()->set_sequence(renewal.sequence());
+      } else {
+        answer.mutable_renewed()->set_name(renewal.name());
+        answer.mutable_renewed()->set_sequence(renewal.sequence());
+        SetTimes(answer.mutable_renewed());
+      }
+      return answer;
+    });
+  }
+
   grpc::Status ReleaseLease(grpc::ServerContext*, const v1::ReleaseLeaseRequest* request,
                             v1::ReleaseLeaseResponse*) override {
     const std::lock_guard<std::mutex> lock(mu_);
@@ -138,9 +180,14 @@ class FakeLeaseService final : public v1::LeaseService::Service {
     return request->parent() == "pools/gpu" ? grpc::Status::OK : NotFound();
   }
 
-  grpc::Status GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest*,
+  grpc::Status GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest* request,
                              v1::GetServerInfoResponse* response) override {
     response->set_instance_id("instance-a");
+    if (request->pool().empty() || is_old_) return grpc::Status::OK;
+    if (request->pool() != "pools/gpu") return NotFound();
+    response->mutable_pool()->set_name(request->pool());
+    response->mutable_pool()->set_capacity(capacity_);
+    if (caps_leases_) response->mutable_pool()->mutable_max_duration()->set_seconds(60);
     return grpc::Status::OK;
   }
 
@@ -167,7 +214,10 @@ class FakeLeaseService final : public v1::LeaseService::Service {
 
   std::mutex mu_;
   std::condition_variable changed_;
-  std::atomic<int64_t> ttl_ms_{30'000};
+  const int capacity_;
+  std::atomic<int64_t> ttl_ms_{30'000}, wait_cap_ms_{50'000};
+  std::atomic<bool> is_old_{false}, caps_leases_{false};
+  int waiting_ = 0;
   bool hold_ = false;
   int64_t last_token_ = 0;
   std::deque<int> free_;
@@ -175,6 +225,7 @@ class FakeLeaseService final : public v1::LeaseService::Service {
   std::map<std::string, std::string> by_request_id_;
   std::map<std::string, std::deque<grpc::Status>> failures_;
   std::map<std::string, int> counts_;
+  FakeKeepAlive streams_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -1,47 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 // The remote client against a service that fails when told to.
-#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include <mutex>
+#include <atomic>
 #include <thread>
-#include <vector>
 
-#include "leaseplane/client.h"
-#include "tests/unit/clients/cpp/eventually.h"
-#include "tests/unit/clients/cpp/fake_lease_service.h"
+#include "tests/unit/clients/cpp/remote_fixture.h"
 
 namespace leaseplane {
 namespace {
 
-class RemoteClientTest : public ::testing::Test {
- protected:
-  RemoteClientTest() { service_.Start(); }
+using RemoteClientTest = RemoteTest;
 
-  Client Connect(ClientOptions options = {}) {
-    options.forbid_local = true;
-    options.on_lost = [this](const LostLease& lease) {
-      const std::lock_guard<std::mutex> lock(mu_);
-      lost_.push_back(lease);
-    };
-    auto client = Client::Connect(service_.target(), std::move(options));
-    EXPECT_TRUE(client.ok()) << client.status();
-    return *std::move(client);
+// Takes connections on a port of the loopback and hangs up at once.
+class CountingPort {
+ public:
+  explicit CountingPort(int port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int on = 1;
+    ::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const void* untyped = &address;
+    EXPECT_EQ(::bind(socket_, static_cast<const sockaddr*>(untyped), sizeof(address)), 0);
+    EXPECT_EQ(::listen(socket_, 16), 0);
+    thread_ = std::thread([this] {
+      for (int peer; (peer = ::accept(socket_, nullptr, nullptr)) >= 0; ++knocks_) ::close(peer);
+    });
   }
-  Pool Open(const Client& client) {
-    auto pool = client.OpenPool("gpu");
-    EXPECT_TRUE(pool.ok()) << pool.status();
-    return *std::move(pool);
+  ~CountingPort() {
+    ::shutdown(socket_, SHUT_RDWR);
+    thread_.join();
+    ::close(socket_);
   }
-  std::vector<LostLease> lost() {
-    const std::lock_guard<std::mutex> lock(mu_);
-    return lost_;
-  }
-
-  FakeLeaseService service_{2};
+  int knocks() const { return knocks_; }
 
  private:
-  std::mutex mu_;
-  std::vector<LostLease> lost_;
+  const int socket_;
+  std::atomic<int> knocks_{0};
+  std::thread thread_;
 };
 
 TEST_F(RemoteClientTest, ALeaseCarriesWhatTheDaemonSaid) {
@@ -132,6 +132,56 @@ TEST_F(RemoteClientTest, AWaitIsServedWhenASlotBecomesFree) {
   releaser.join();
 }
 
+TEST_F(RemoteClientTest, APoolKnowsItsCapacityIfTheDaemonTells) {
+  const Client client = Connect();
+  EXPECT_EQ(Open(client).capacity(), 2u);
+  service_.BeOld();
+  EXPECT_EQ(Open(client).capacity(), 0u);
+  EXPECT_EQ(ReasonOf(client.OpenPool("none").status()), Reason::kNotFound);
+}
+
+TEST_F(RemoteClientTest, AWaitLongerThanACallMayLastIsManyCallsUnderOneRequestId) {
+  const Client client = Connect();
+  const Pool pool = Open(client);
+  Lease one = pool.TryAcquire();
+  const Lease two = pool.TryAcquire();
+  service_.CapWaits(150);
+  const int before = service_.count("Acquire");
+  absl::StatusOr<Lease> lease;
+  std::thread waiter([&] { lease = pool.Acquire({.max_wait = absl::InfiniteDuration()}); });
+  EXPECT_TRUE(Eventually([&] { return service_.count("Acquire") >= before + 4; }));
+  EXPECT_EQ(service_.request_ids(), 3u);
+  EXPECT_TRUE(std::move(one).Release().ok());
+  waiter.join();
+  EXPECT_TRUE(lease.ok()) << lease.status();
+}
+
+TEST_F(RemoteClientTest, AChainedWaitEndsAtItsOwnDeadline) {
+  const Client client = Connect();
+  const Pool pool = Open(client);
+  const Lease one = pool.TryAcquire();
+  const Lease two = pool.TryAcquire();
+  service_.CapWaits(50);
+  const int before = service_.count("Acquire");
+  const auto started = std::chrono::steady_clock::now();
+  EXPECT_EQ(ReasonOf(pool.Acquire({.max_wait = absl::Milliseconds(400)}).status()),
+            Reason::kWaitTimeout);
+  EXPECT_GE(std::chrono::steady_clock::now() - started, std::chrono::milliseconds(390));
+  EXPECT_GE(service_.count("Acquire"), before + 2);
+  EXPECT_LE(service_.count("Acquire"), before + 8);
+}
+
+TEST_F(RemoteClientTest, ADaemonThatEndsWaitsAtOnceIsNotAskedInATightLoop) {
+  const Client client = Connect();
+  const Pool pool = Open(client);
+  const Lease one = pool.TryAcquire();
+  const Lease two = pool.TryAcquire();
+  service_.CapWaits(0);
+  const int before = service_.count("Acquire");
+  EXPECT_FALSE(pool.Acquire({.max_wait = absl::Milliseconds(500)}).ok());
+  EXPECT_LE(service_.count("Acquire"), before + 8);
+}
+
 TEST_F(RemoteClientTest, LeasesAreRenewedInTheBackground) {
   service_.SetTtl(900);
   const Client client = Connect();
@@ -186,6 +236,24 @@ TEST_F(RemoteClientTest, ADaemonThatRestartsInTimeCostsNoLease) {
   EXPECT_TRUE(Eventually([&] { return service_.count("Renew") >= before + 3; }));
   EXPECT_TRUE(lease.still_held());
   EXPECT_TRUE(lost().empty());
+}
+
+TEST_F(RemoteClientTest, ADaemonThatWasAwayForLongIsFoundSoon) {
+  const Client client = Connect();
+  const Pool pool = Open(client);
+  const Lease lease = pool.TryAcquire();  // whose stream and renewals keep trying
+  service_.Stop();
+  {
+    // gRPC's own pauses would grow beyond a minute before the tenth try.
+    const CountingPort closed_door(service_.port());
+    ASSERT_TRUE(Eventually([&] { return closed_door.knocks() >= 10; }));
+  }
+  service_.Start(service_.target());
+  Lease other;
+  EXPECT_TRUE(Eventually([&] {
+    if (!other) other = pool.TryAcquire();
+    return static_cast<bool>(other);
+  }));
 }
 
 TEST_F(RemoteClientTest, AnAcquireGivenUpWithoutAnAnswerIsTakenBack) {

@@ -19,11 +19,19 @@ class FakePort final : public RenewalPort {
  public:
   enum class Answer { kRenewed, kFailed, kRefused, kNothing };
 
-  ~FakePort() override {
-    for (std::thread& thread : threads_) thread.join();
+  // Ends all answers. REQUIRES that the renewer is still there, which they go to.
+  void Quit() {
+    std::vector<std::thread> threads;
+    {
+      const std::lock_guard<std::mutex> lock(mu_);
+      has_quit_ = true;
+      threads.swap(threads_);
+    }
+    for (std::thread& thread : threads) thread.join();
   }
   void StartRenewal(RenewalSchedule::Key key, int64_t) override {
     const std::lock_guard<std::mutex> lock(mu_);
+    if (has_quit_) return;
     ++renewals_[key];
     threads_.emplace_back([this, key, answer = answer_] {
       if (answer == Answer::kRenewed) renewer->Renewed(key, Soon());
@@ -34,6 +42,10 @@ class FakePort final : public RenewalPort {
   void OnLost(RenewalSchedule::Key key, Reason reason) override {
     const std::lock_guard<std::mutex> lock(mu_);
     lost_.emplace_back(key, reason);
+  }
+  void OnAlarm() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    alarms_.push_back(BootNowNs());
   }
 
   static Renewer::Times Soon() { return {BootNowNs() + 300 * kMillisecondNs, 20 * kMillisecondNs}; }
@@ -50,19 +62,27 @@ class FakePort final : public RenewalPort {
     return lost_;
   }
 
+  std::vector<int64_t> alarms() {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return alarms_;
+  }
+
   Renewer* renewer = nullptr;
 
  private:
   std::mutex mu_;
+  bool has_quit_ = false;
   Answer answer_ = Answer::kRenewed;
   std::map<RenewalSchedule::Key, int> renewals_;
   std::vector<std::pair<RenewalSchedule::Key, Reason>> lost_;
+  std::vector<int64_t> alarms_;
   std::vector<std::thread> threads_;
 };
 
 class RenewerTest : public ::testing::Test {
  protected:
   RenewerTest() { port_.renewer = &renewer_; }
+  ~RenewerTest() override { port_.Quit(); }
 
   Renewer::Times Far() { return {BootNowNs() + 3600 * kSecondNs, 20 * kMillisecondNs}; }
 
@@ -104,6 +124,34 @@ TEST_F(RenewerTest, AFailureIsRepeatedUntilItWorks) {
   const int before = port_.renewals(1);
   EXPECT_TRUE(Eventually([this, before] { return port_.renewals(1) >= before + 3; }));
   EXPECT_TRUE(port_.lost().empty());
+}
+
+TEST_F(RenewerTest, OfSeveralAlarmsTheFirstCountsAndComesOnce) {
+  const int64_t first_ns = BootNowNs() + 30 * kMillisecondNs;
+  renewer_.CallAt(first_ns + 3600 * kSecondNs);
+  renewer_.CallAt(first_ns);
+  renewer_.CallAt(first_ns + kSecondNs);
+  ASSERT_TRUE(Eventually([this] { return !port_.alarms().empty(); }));
+  EXPECT_GE(port_.alarms()[0], first_ns);
+  renewer_.CallAt(first_ns);
+  EXPECT_TRUE(Eventually([this] { return port_.alarms().size() == 2; }));
+}
+
+TEST_F(RenewerTest, PostedTasksRunInOrderOnTheThreadOfTheRenewer) {
+  std::mutex mu;
+  std::vector<std::pair<int, std::thread::id>> ran;
+  for (int i = 0; i < 3; ++i) {
+    renewer_.Post([&, i] {
+      const std::lock_guard<std::mutex> lock(mu);
+      ran.emplace_back(i, std::this_thread::get_id());
+    });
+  }
+  ASSERT_TRUE(Eventually([&] {
+    const std::lock_guard<std::mutex> lock(mu);
+    return ran.size() == 3;
+  }));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ran[static_cast<size_t>(i)].first, i);
+  EXPECT_NE(ran[0].second, std::this_thread::get_id());
 }
 
 TEST_F(RenewerTest, ManyLeasesComeAndGoWhileTheThreadWorks) {

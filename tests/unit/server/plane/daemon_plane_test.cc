@@ -119,11 +119,13 @@ class Watcher final : public LeaseWatcher {
     grace_ns = grace;
   }
   void OnDraining() override { draining = true; }
+  void OnWaiting(const std::string& pool) override { waited_for_gpu += pool == "gpu" ? 1 : 0; }
 
   engine::LeaseId lost_id;
   std::atomic<int> lost{-1};
   std::atomic<int64_t> grace_ns{-1};
   std::atomic<bool> draining{false};
+  std::atomic<int> waited_for_gpu{0};
 };
 
 TEST_F(PlaneTest, WatcherHearsOfRevocationLossAndDrain) {
@@ -138,6 +140,40 @@ TEST_F(PlaneTest, WatcherHearsOfRevocationLossAndDrain) {
   plane_->BeginDrain();
   EXPECT_TRUE(watcher.draining);
   plane_->Unwatch(&watcher);
+}
+
+TEST_F(PlaneTest, AWatcherWhoComesLateHearsWhatItMissed) {
+  StartWorker();
+  const engine::Grant wanted = Lease(), ended = Lease();
+  plane_->Revoke("gpu", wanted.lease.id, engine::kMinute, "test");
+  plane_->Revoke("gpu", ended.lease.id, 0, "test");
+  Watcher late, too_late, lost_one;
+  plane_->WatchLease(&late, "gpu", wanted.lease.id);
+  EXPECT_GT(late.grace_ns, 0);
+  EXPECT_LE(late.grace_ns, engine::kMinute);
+  EXPECT_EQ(late.lost, -1);
+  plane_->WatchLease(&too_late, "gpu", ended.lease.id);
+  EXPECT_EQ(too_late.lost, static_cast<int>(Reason::kLeaseRevoked));
+  plane_->WatchLease(&lost_one, "gpu", {7, 7});
+  EXPECT_EQ(lost_one.lost, static_cast<int>(Reason::kNotFound));
+  for (Watcher* watcher : {&late, &too_late, &lost_one}) plane_->Unwatch(watcher);
+}
+
+TEST_F(PlaneTest, WhoAskedForItHearsThatSomebodyWaitsAsLongAsItDoes) {
+  StartWorker();
+  Lease();
+  Lease();
+  Watcher hears, does_not;
+  plane_->Watch(&hears);
+  plane_->Watch(&does_not);
+  plane_->HearWaiting(&hears);
+  EXPECT_EQ(hears.waited_for_gpu, 0);
+  auto waiter = Ask(Request(kLongWait));
+  EXPECT_GE(hears.waited_for_gpu, 1);
+  EXPECT_TRUE(WaitUntil([&] { return hears.waited_for_gpu >= 3; }));
+  EXPECT_EQ(does_not.waited_for_gpu, 0);
+  plane_->Unwatch(&hears);
+  plane_->Unwatch(&does_not);
 }
 
 TEST_F(PlaneTest, DrainRefusesWaitersAndNewCallsAndKeepsLeases) {

@@ -210,6 +210,7 @@ void FakePlane::Watch(plane::LeaseWatcher* watcher) {
   absl::MutexLock lock(&mutex_);
   watchers_.insert(watcher);
 }
+void FakePlane::HearWaiting(plane::LeaseWatcher*) { Note("HearWaiting"); }
 void FakePlane::WatchLease(plane::LeaseWatcher*, const std::string& pool,
                            const engine::LeaseId& id) {
   absl::MutexLock lock(&mutex_);

@@ -110,6 +110,7 @@ class FakePlane final : public plane::Plane {
   void Watch(plane::LeaseWatcher* watcher) override;
   void WatchLease(plane::LeaseWatcher* watcher, const std::string& pool,
                   const engine::LeaseId& id) override;
+  void HearWaiting(plane::LeaseWatcher* watcher) override;
   void Unwatch(plane::LeaseWatcher* watcher) override;
   plane::Result<plane::PoolInfo> CreatePool(engine::PoolOptions options) override;
   plane::Result<plane::PoolInfo> GetPool(const std::string& pool) override;

@@ -211,6 +211,20 @@ TEST_F(KeepAliveCallTest, AClientThatDoesNotReadIsNotReadFromEither) {
   EXPECT_TRUE(IsQuiet());
 }
 
+TEST_F(KeepAliveCallTest, AStreamHearsOfWaitersWhenItAskedFor) {
+  auto stream = leases->KeepAlive(&call);
+  ASSERT_TRUE(stream->Write(Renewal(1)));
+  EXPECT_TRUE(Read(stream.get()).has_renewed());
+  EXPECT_TRUE(plane.notes().empty());
+  v1::KeepAliveRequest request;
+  request.set_hear_waiting(true);
+  ASSERT_TRUE(stream->Write(request));
+  EXPECT_TRUE(
+      FakePlane::Await([&] { return plane.notes() == std::vector<std::string>{"HearWaiting"}; }));
+  plane.ForEachWatcher([](plane::LeaseWatcher* watcher) { watcher->OnWaiting("gpu"); });
+  EXPECT_EQ(Read(stream.get()).waiting().pool(), "pools/gpu");
+}
+
 TEST_F(KeepAliveCallTest, AStreamThatBreaksIsForgotten) {
   auto stream = leases->KeepAlive(&call);
   ASSERT_TRUE(stream->Write(Renewal(1)));

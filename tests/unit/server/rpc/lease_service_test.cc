@@ -284,6 +284,23 @@ TEST_F(LeaseServiceTest, TheServerSaysWhatItIsAndWhyItDoesNotServe) {
   EXPECT_EQ(info.not_serving_reason(), v1::RECOVERING);
 }
 
+TEST_F(LeaseServiceTest, TheServerSaysWhatAPoolIsButNotWhoUsesIt) {
+  Call call, bad_call;
+  v1::GetServerInfoResponse info;
+  v1::GetServerInfoRequest request;
+  ASSERT_TRUE(leases->GetServerInfo(&call, request, &info).ok());
+  EXPECT_FALSE(info.has_pool());
+  request.set_pool("pools/gpu");
+  Call again;
+  ASSERT_TRUE(leases->GetServerInfo(&again, request, &info).ok());
+  EXPECT_EQ(info.instance_id(), "instance");
+  EXPECT_EQ(info.pool().name(), "pools/gpu");
+  EXPECT_EQ(info.pool().capacity(), 4);
+  EXPECT_FALSE(info.pool().has_counts());
+  request.set_pool("gpu");
+  EXPECT_THAT(BadFieldsOf(leases->GetServerInfo(&bad_call, request, &info)), ElementsAre("pool"));
+}
+
 TEST_F(LeaseServiceTest, AnExceptionIsAnInternalErrorNotASilentOne) {
   plane.is_throwing = true;
   EXPECT_REFUSED(Get(kLeaseName), INTERNAL, "INTERNAL");

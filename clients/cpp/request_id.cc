@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "clients/cpp/remote/request_id.h"
+#include "clients/cpp/request_id.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
