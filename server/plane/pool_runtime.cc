@@ -234,7 +234,7 @@ ledger::Changes PoolRuntime::TakeChanges() {
   obs::MutexLock lock(&mu_);
   // What must be known after a crash of the host is waited for by its caller, and so handed over
   // while it lives; what ended within one flush need not trouble the disk at all.
-  const bool is_async = options_.durability == engine::Durability::kAsync;
+  const bool is_async = options().durability == engine::Durability::kAsync;
   return ledger_->TakeChanges(is_async && !hands_over_all_ ? ledger::MappedLedger::Take::kCoalesced
                                                            : ledger::MappedLedger::Take::kAll);
 }
