@@ -30,6 +30,8 @@ class GuardedPlane final : public plane::Plane, public std::enable_shared_from_t
 
   const Caller& caller() const { return caller_; }
   bool is_known() const { return !caller_.principal.empty(); }
+  // Whether the caller may know that there is such a pool.
+  bool knows(const std::string& pool) const { return RightsIn(pool) != 0; }
   // kNone, or why the caller gets nothing from AdminService whatever it asks for.
   engine::Reason AdminServiceRefusal() const;
 
@@ -57,6 +59,8 @@ class GuardedPlane final : public plane::Plane, public std::enable_shared_from_t
     plane_.WatchLease(watcher, pool, id);
   }
   void Watch(plane::LeaseWatcher* watcher) override { plane_.Watch(watcher); }
+  // Whoever listens leaves out what it may not know of: see knows().
+  void HearWaiting(plane::LeaseWatcher* watcher) override { plane_.HearWaiting(watcher); }
   void Unwatch(plane::LeaseWatcher* watcher) override { plane_.Unwatch(watcher); }
 
   void Renew(const std::string& pool, const engine::HolderRef& holder, int64_t ttl_ns,

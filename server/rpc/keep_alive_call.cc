@@ -220,6 +220,7 @@ void KeepAliveCall::OnDraining() {
 }
 
 void KeepAliveCall::OnWaiting(const std::string& pool) {
+  if (!environment_.guard->knows(pool)) return;
   v1::KeepAliveResponse message;
   message.mutable_waiting()->set_pool(PoolName(pool));
   absl::MutexLock lock(&mutex_);

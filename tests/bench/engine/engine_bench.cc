@@ -14,6 +14,7 @@
 #include "server/engine/lease_table.h"
 #include "server/engine/pool_engine.h"
 #include "server/ledger/mapped_ledger.h"
+#include "tests/support/finder_memory.h"
 #include "tests/unit/server/engine/fake_world.h"
 
 namespace leaseplane::engine {
@@ -48,6 +49,7 @@ std::unique_ptr<LedgerPort> MakeLedger(bool is_mapped, uint32_t capacity) {
 struct World {
   World(uint32_t capacity, bool is_mapped)
       : pool(capacity),
+        finder(pool.words()),
         ledger(MakeLedger(is_mapped, capacity)),
         authority(pool.words(), capacity),
         engine(Options(capacity), authority, *ledger, ids, sessions) {
@@ -82,7 +84,14 @@ struct World {
   }
 
   Instant now{kStartNs, kStartNs};
+  // The hints of a pool as large as the largest here; those of HeapPool are for small ones.
+  struct LargeFinder {
+    explicit LargeFinder(PoolWords<RealMemory>& words) { memory.Lay(words); }
+    FinderMemory<RealMemory, kCapacityMax> memory;
+  };
+
   HeapPool pool;
+  LargeFinder finder;
   std::unique_ptr<LedgerPort> ledger;
   CountingIds ids;
   FakeSessions sessions;

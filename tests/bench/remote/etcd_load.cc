@@ -9,6 +9,7 @@
 // lock: the v3lock service. txn: put a key under the lease if there is none; delete it if the
 // value is one's own.
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -39,7 +40,7 @@ struct World {
 class Caller {
  public:
   Caller(World& world, int number)
-      : world_(world), name_("lock/" + std::to_string(number)), lease_(GrantLease(world)) {}
+      : world_(world), name_(NameOf(number)), lease_(GrantLease(world)) {}
   virtual ~Caller() = default;
 
   void Send() {
@@ -61,6 +62,12 @@ class Caller {
   virtual void Locked() = 0;
   virtual void Unlock() = 0;
 
+  // Of this run alone: the one before may have ended with locks held.
+  static std::string NameOf(int number) {
+    std::string name = "lock/" + std::to_string(::getpid());
+    name += "/" + std::to_string(number);
+    return name;
+  }
   static int64_t GrantLease(World& world) {
     grpc::ClientContext context;
     etcdserverpb::LeaseGrantRequest request;

@@ -52,7 +52,9 @@ std::string Resp(const std::vector<std::string>& words) {
 }
 
 Dialogue MakeDialogue(const std::string& system, int number, const std::string& script_sha) {
-  const std::string key = "lock:" + std::to_string(number);
+  // Of this run alone: the one before may have ended with locks held.
+  std::string key = "lock:" + std::to_string(::getpid());
+  key += ":" + std::to_string(number);
   const std::string token = "holder-" + std::to_string(number);
   Dialogue dialogue;
   if (system == "redis") {
