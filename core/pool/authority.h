@@ -206,9 +206,9 @@ class Authority {
   PoolWords<M> words_;
   uint32_t capacity_;
   uint32_t cursor_ = 0;
-  Epoch epoch_;     // as shared memory had it at first; private, so that it cannot be lost
-  SlotBits grantable_;           // the grant bits, as we stored them
-  uint32_t round_;               // private: a hostile count or round cannot prolong Kick
+  Epoch epoch_;         // as shared memory had it at first; private, so that it cannot be lost
+  SlotBits grantable_;  // the grant bits, as we stored them
+  uint32_t round_;      // private: a hostile count or round cannot prolong Kick
   uint64_t seen_by_grants_ = 0;  // clients' grants noticed between scans, for the next report
   int ticks_with_free_ = 0;      // scans in a row that saw a free slot beside waiters
   std::vector<SlotShadow> shadow_;

@@ -28,9 +28,9 @@ class AcquireWait {
  public:
   // Reads the request; `prefix` and `wait_max_ns` as for ReadAcquire. The status if it must not go
   // to the plane: a bad field, or a deadline that has passed.
-  std::optional<grpc::Status> Read(const grpc::ServerContextBase& context,
-                                   std::string principal, const v1::AcquireLeaseRequest& request,
-                                   std::string_view prefix, int64_t wait_max_ns);
+  std::optional<grpc::Status> Read(const grpc::ServerContextBase& context, std::string principal,
+                                   const v1::AcquireLeaseRequest& request, std::string_view prefix,
+                                   int64_t wait_max_ns);
   // The same for a call whose caller is known and whose deadline is `remaining_ns` away.
   std::optional<grpc::Status> Read(std::string principal, int64_t remaining_ns,
                                    const v1::AcquireLeaseRequest& request, std::string_view prefix,

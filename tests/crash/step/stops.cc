@@ -74,7 +74,7 @@ void Stepper::StopAt(const Scenario& scenario, uint64_t at) {
   } else if (!neighbour_.holds()) {
     if (was_busy && held_before == 0) {
       tokens_[{scenario.pool, 0}].insert(
-          MakeToken(static_cast<Epoch>(RealMemory::Load(*PoolOf(scenario).words.epoch)),
+          MakeToken(shm::PolicyEpoch(RealMemory::Load(*PoolOf(scenario).words.policy)),
                     GenerationOfWord(word)));
     }
     NoteToken(scenario, 0, neighbour_.Take(scenario.pool), at);
