@@ -20,8 +20,8 @@ bench_remote() {
 bench_limits() {
   stubs="$root/build/bench/tests/integration/python/stubs"
   # The system's interpreter is the one that sees the system's modules.
-  timed "bench limits" env PYTHONPATH="$stubs" /usr/bin/python3 -B tests/bench/limits/bench_limits.py \
-    --bin build/bench/bin --out build/bench/limits.json "$@"
+  timed "bench limits" env PYTHONPATH="$stubs" /usr/bin/python3 -B \
+    tests/bench/limits/bench_limits.py --bin build/bench/bin --out build/bench/limits.json "$@"
 }
 
 task_bench() {
