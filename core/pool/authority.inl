@@ -302,6 +302,8 @@ void Authority<M>::EndSessions(std::span<const SessionIndex> owners,
     if (owner >= kOwnerSessionFirst && owner < kOwnerCount) ended.set(owner);
   }
   for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
+    // Hints may have died with the process, also those of a generation the scan has published.
+    shadow_[i].republished = false;
     const SlotWord seen = M::Load(words_.Slot(i));  // seq_cst: one half of the Dekker pair of I4
     if (StateOf(seen) != SlotState::kBusy || !ended.test(OwnerOf(seen))) continue;
     const Generation gen = GenerationOfWord(seen);

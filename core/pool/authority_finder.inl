@@ -50,8 +50,8 @@ void Authority<M>::FreeRecordsOf(const IsDead& is_dead) {
   }
 }
 
-// A slot that was free at two scans may be one whose hint was lost with a thread. Once for each
-// generation: a thread may well keep it in its magazine.
+// A slot that was free at two scans may be one whose hint was lost with a process. Once for each
+// generation and after each end of a session: a thread may well keep it in its magazine.
 template <class M>
 void Authority<M>::RepublishFree(SlotIndex slot) {
   SlotShadow& s = shadow_[slot];

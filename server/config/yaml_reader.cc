@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The YAML file, walked along the tables of fields.h.
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <optional>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -201,16 +204,65 @@ class Reader {
   Draft* const draft_;
 };
 
+// Hears where the content of a document begins.
+class FirstMark final : public YAML::EventHandler {
+ public:
+  const YAML::Mark& mark() const { return mark_; }
+
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { Note(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { Note(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                const std::string&) override {
+    Note(mark);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    Note(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    Note(mark);
+  }
+  void OnMapEnd() override {}
+
+ private:
+  void Note(const YAML::Mark& mark) {
+    if (!is_noted_) mark_ = mark;
+    is_noted_ = true;
+  }
+  YAML::Mark mark_;
+  bool is_noted_ = false;
+};
+
+// Not YAML::LoadAll: on some malformed texts it finds documents for ever.
+struct Documents {
+  bool has_first = false;
+  std::optional<int> second_line;  // from 0
+};
+Documents LookForDocuments(const std::string& text) {
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  FirstMark first, second;
+  Documents found;
+  found.has_first = parser.HandleNextDocument(first);
+  if (found.has_first && parser.HandleNextDocument(second)) found.second_line = second.mark().line;
+  return found;
+}
+
 }  // namespace
 
 void ReadYaml(std::string_view text, const std::string& file_name, Draft* draft) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.size() > 1) {
-      draft->Fail(absl::StrCat(file_name, ":", documents[1].Mark().line + 1), "",
-                  "a second document", "one document, without a line of --- after it");
-    } else if (!documents.empty()) {
-      Reader(file_name, draft).ReadRoot(documents[0]);
+    const std::string owned(text);
+    const Documents documents = LookForDocuments(owned);
+    if (documents.second_line) {
+      draft->Fail(absl::StrCat(file_name, ":", *documents.second_line + 1), "", "a second document",
+                  "one document, without a line of --- after it");
+    } else if (documents.has_first) {
+      Reader(file_name, draft).ReadRoot(YAML::Load(owned));
     }
   } catch (const YAML::Exception& error) {
     draft->Fail(absl::StrCat(file_name, ":", error.mark.line + 1), "", error.msg, "YAML");

@@ -84,6 +84,7 @@ void Session::Stop() {
 void Session::Detach() {
   flags_.Set(Flags::kSegmentDead, true);
   flags_.BumpAttachGen();
+  ForgetClaims();  // what is left of leases has ended, whether the daemon knows already or not
   std::shared_ptr<AttachSocket> socket;
   {
     const MutexLock lock(&mu_);

@@ -26,7 +26,8 @@ def hello(abi=(1, 0)):
 
 class AttachAbuse(unittest.TestCase):
     def setUp(self):
-        self.daemon = testbed.Daemon().start()
+        # Places are free again when a process ends, and this one attaches often.
+        self.daemon = testbed.Daemon("--max-sessions-per-process", "10000").start()
         self.addCleanup(self.daemon.close)
         self.path = str(self.daemon.socket.parent / "attach.sock")
 

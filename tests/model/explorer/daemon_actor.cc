@@ -15,8 +15,10 @@ class Daemon {
 
   void Run(bool restarted) {
     SimMemory::Before();
-    w_.authority.emplace(world_.words, static_cast<uint32_t>(world_.config.slots));
-    if (restarted) Boot();
+    if (restarted) {
+      w_.authority.emplace(world_.words, static_cast<uint32_t>(world_.config.slots));
+      Boot();
+    }
     for (;;) {
       const uint32_t seen = w_.authority->LoadDseq();
       while (HandleEvent()) {

@@ -159,7 +159,7 @@ struct SimMemory {
   static void Write(U64& word, uint64_t v) {
     const uint64_t before = word;
     word = v;
-    observer->OnWrite(word, before, v);
+    if (!quiet) observer->OnWrite(word, before, v);
   }
 };
 

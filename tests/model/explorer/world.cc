@@ -26,7 +26,8 @@ void World::Reset(const Config& c) {
   ledger.fill({});
   admin_events.clear();
   refused_once = unfair_once = false;
-  worker.authority.reset();
+  worker.authority.emplace(words, static_cast<uint32_t>(config.slots));
+  worker.authority->Initialize(kFirstGeneration, /*grantable=*/true, 0);
   worker.queue.clear();
   worker.patience_over = false;
   oracle.Reset();
@@ -53,7 +54,6 @@ void World::ResetWords() {
   words.sessions = sessions.data();
   finder.Clear();
   finder.Lay(words);
-  for (int i = 0; i < config.slots; ++i) PublishSlot(words, static_cast<SlotIndex>(i));
   SimMemory::quiet_hints = config.finder ? nullptr : &finder;
 }
 
