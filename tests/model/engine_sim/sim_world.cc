@@ -234,6 +234,7 @@ void SimWorld::CarryOut() {
     if (!actions_.ask_all.empty()) Fail("an honest world is taken for damaged");
     actions_.revoke_requested.clear();
     actions_.local_revoke_requested.clear();
+    actions_.waited.clear();
     SeeDseq();
   }
 }
