@@ -367,9 +367,11 @@ TEST_F(AttachTest, ManyDeathsShareSweeps) {
     ASSERT_EQ(clients.back()->Attach().kind, Kind::kWelcome);
   }
   clients.clear();
+  EXPECT_TRUE(WaitUntil([&] {
+    obs::MutexLock lock(&handler_.mu);
+    return handler_.ended.size() == 100;
+  }));
   EXPECT_TRUE(WaitUntil([&] { return server_->session_count() == 0; }));
-  obs::MutexLock lock(&handler_.mu);
-  EXPECT_EQ(handler_.ended.size(), 100u);
 }
 
 }  // namespace
