@@ -111,6 +111,7 @@ int DaemonProcess::Stop() {
 }
 
 void DaemonProcess::Kill() {
+  if (pid_ <= 0) GiveUp("it does not run", log());  // 0 would be everybody of this group
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
   pid_ = 0;

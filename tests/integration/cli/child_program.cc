@@ -77,7 +77,7 @@ ChildProgram::~ChildProgram() {
 }
 
 void ChildProgram::Signal(int number) const {
-  if (!has_ended_) ::kill(pid_, number);
+  if (!has_ended_ && pid_ > 0) ::kill(pid_, number);
 }
 
 bool ChildProgram::HasEnded() {

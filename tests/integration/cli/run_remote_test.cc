@@ -41,8 +41,10 @@ class RunRemote : public ::testing::Test {
     WaitUntil(name.c_str(), [&] { return !File(name).empty(); });
   }
   pid_t PidIn(const std::string& name) {
-    WaitForFile(name);
-    return ::atoi(File(name).c_str());
+    // The file is there before its content is; 0 for a pid would mean everybody of this group.
+    pid_t pid = 0;
+    WaitUntil("a pid", [&] { return (pid = ::atoi(File(name).c_str())) > 0; });
+    return pid;
   }
   void MakeFile(const std::string& name) { std::ofstream(folder_ + "/" + name) << "x\n"; }
   void WaitForRelease() {
