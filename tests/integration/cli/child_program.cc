@@ -49,9 +49,16 @@ ChildProgram ChildProgram::Start(const std::vector<std::string>& words,
   ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   ::posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  // A process group of its own: tests stop some of these, and the kernel hangs up a whole group,
+  // the test runner included, that loses its last parent outside while a member is stopped.
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  ::posix_spawnattr_setpgroup(&attributes, 0);
   pid_t pid = -1;
-  const int error = ::posix_spawnp(&pid, words[0].c_str(), &actions, nullptr,
+  const int error = ::posix_spawnp(&pid, words[0].c_str(), &actions, &attributes,
                                    Pointers(words).data(), Pointers(variables).data());
+  ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) Die("cannot start " + words[0]);
   return ChildProgram(pid, folder);
