@@ -73,6 +73,11 @@ void AttachServer::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+bool AttachServer::IsStopping() {
+  obs::MutexLock lock(&mu_);
+  return stopping_;
+}
+
 bool AttachServer::Watch(int fd, uint64_t key) {
   epoll_event event{};
   event.events = kWatchedEvents;
@@ -90,13 +95,10 @@ void AttachServer::Reject(Rejection rejection) {
 void AttachServer::Run() {
   FinishEnded();  // what Adopt found
   epoll_event events[kEventsPerPass];
-  for (;;) {
+  // Asked before each sleep: HandleWake takes the signal of Stop together with one for an end.
+  while (!IsStopping()) {
     const int timeout_ms = greetings_.empty() ? -1 : kGreetingCheckMs;
     const int count = ::epoll_wait(epoll_.get(), events, kEventsPerPass, timeout_ms);
-    {
-      obs::MutexLock lock(&mu_);
-      if (stopping_) return;
-    }
     for (int i = 0; i < count; ++i) HandleEvent(events[i].data.u64);
     DropLateGreetings();
     FinishEnded();

@@ -144,6 +144,7 @@ class AttachServer {
   void ReadConnection(SessionIndex index);
   void ProcessEnded(SessionIndex index);
   static constexpr uint32_t kWatchedEvents = EPOLLIN | EPOLLRDHUP;
+  bool IsStopping();
   bool Watch(int fd, uint64_t key);
   void Unwatch(int fd);
   void Reject(Rejection rejection);

@@ -93,6 +93,7 @@ class TestHandler : public SessionHandler {
     if (message.kind != Kind::kEnqueue && message.kind != Kind::kAuditAnswer) {
       return Verdict::kRubbish;
     }
+    if (on_message) on_message();
     obs::MutexLock lock(&mu);
     messages.push_back({session, message});
     return Verdict::kDone;
@@ -111,6 +112,7 @@ class TestHandler : public SessionHandler {
     return messages.size();
   }
 
+  std::function<void()> on_message;  // set before the server starts
   UniqueFd segment = *shm::CreateSegment("data", 4096);
   obs::Mutex mu;
   std::vector<std::pair<SessionIndex, Message>> messages;

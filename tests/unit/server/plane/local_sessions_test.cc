@@ -71,8 +71,7 @@ TEST_F(PlaneTest, LocalWaiterInTheQueueIsSentItsGrant) {
   EXPECT_TRUE(client.Holds(grant.grant.slot, GenerationOf(grant.grant.token)));
 }
 
-// Disabled: the waiter is sometimes not served. A known error, see CHANGELOG.md.
-TEST_F(PlaneTest, DISABLED_GrantToASessionThatEndedGoesOnToTheNextWaiter) {
+TEST_F(PlaneTest, GrantToASessionThatEndedGoesOnToTheNextWaiter) {
   StartWorker();
   const engine::Grant first = Lease();
   Lease();
