@@ -36,7 +36,6 @@ const char* TextOf(Reason reason) {
 Pool::Pool(std::shared_ptr<internal::ClientState> client, internal::LocalPool* local,
            std::shared_ptr<internal::RemotePool> remote, std::string path_reason)
     : local_(local),
-      cache_(local != nullptr ? local->cache_index() : 0),
       remote_(std::move(remote)),
       client_(std::move(client)),
       path_reason_(std::move(path_reason)) {}

@@ -55,14 +55,8 @@ struct alignas(kCacheLineBytes) ThreadRecord {
   ThreadRecord* next = nullptr;
   Magazine<M> magazine;  // private to the owner
 
-  // Before the CAS that gives back: see Claims. Seldom a store: mostly it is the slot taken last.
-  void Touch(SlotIndex slot, Generation gen) {
-    const uint64_t touched = Pending(slot, gen);
-    if (M::LoadHint(pending) != touched) M::StoreRelease(pending, touched);
-  }
-
   // The owner works in the segment of `words` from here on, for session `owner`. `words` stay
-  // valid until the next Bind or Claims::Return.
+  // valid until the next Bind or Claims::Return. REQUIRES that no ThreadContext uses it.
   void Bind(const PoolWords<M>& words, SessionIndex owner) {
     if (bound != nullptr) magazine.Unbind(*bound);
     bound = &words;
@@ -73,6 +67,21 @@ struct alignas(kCacheLineBytes) ThreadRecord {
   static constexpr uint64_t Pending(SlotIndex slot, Generation gen) {
     return (uint64_t{slot} + 1) << kGenerationBits | gen;
   }
+  // Before the CAS that gives back: see Claims. Seldom a store: mostly it is the slot taken last.
+  static void Touch(typename M::U64& pending, SlotIndex slot, Generation gen) {
+    Touch(pending, Pending(slot, gen));
+  }
+  LEASEPLANE_HOT static void Touch(typename M::U64& pending, uint64_t touched) {
+    if (M::LoadHint(pending) != touched) M::StoreRelease(pending, touched);
+  }
+};
+
+// What is noted of one slot.
+template <class M>
+struct alignas(kCacheLineBytes / 2) ClaimEntry {
+  typename M::U64 acquired{0};
+  typename M::U64 released{0};
+  typename M::U64 revoked{0};
 };
 
 template <class M>
@@ -81,7 +90,7 @@ class Claims {
   explicit Claims(uint32_t max_capacity)
       : max_capacity_(max_capacity),
         shift_(max_capacity <= shm::kPaddedCapacityMax ? 1 : 0),
-        entries_(new Entry[uint64_t{max_capacity} << shift_]) {}
+        entries_(new ClaimEntry<M>[uint64_t{max_capacity} << shift_]) {}
   ~Claims() {
     for (ThreadRecord<M>* r = First(); r != nullptr;) {
       ThreadRecord<M>* next = r->next;
@@ -105,7 +114,7 @@ class Claims {
       if (M::CompareExchange(head_, head, reinterpret_cast<uintptr_t>(record))) return *record;
     }
   }
-  // REQUIRES the segment it was bound to still mapped.
+  // REQUIRES the segment it was bound to still mapped, and that no ThreadContext uses it.
   static void Return(ThreadRecord<M>& record) {
     if (record.bound != nullptr) record.magazine.Unbind(*record.bound);
     record.bound = nullptr;
@@ -165,13 +174,12 @@ class Claims {
   }
 
   uint32_t max_capacity() const { return max_capacity_; }
+  // For ThreadContext: the entry of slot i is entries()[i << shift()].
+  ClaimEntry<M>* entries() const { return entries_.get(); }
+  uint32_t shift() const { return shift_; }
 
  private:
-  struct alignas(kCacheLineBytes / 2) Entry {
-    typename M::U64 acquired{0};
-    typename M::U64 released{0};
-    typename M::U64 revoked{0};
-  };
+  using Entry = ClaimEntry<M>;
 
   Entry& At(SlotIndex slot) const { return entries_[uint64_t{slot} << shift_]; }
 

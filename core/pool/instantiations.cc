@@ -6,21 +6,18 @@
 #include "core/pool/claims.h"
 #include "core/pool/mapped_words.h"
 #include "core/pool/slot_client.h"
+#include "core/pool/thread_context.h"
 
 namespace leaseplane {
 
 template class Authority<RealMemory>;
 template class Claims<RealMemory>;
 template struct ThreadRecord<RealMemory>;
-template TryResult TryAcquireExhaustive<RealMemory>(
-    const Attachment<RealMemory>&, const ProcessFlags<RealMemory>&, Claims<RealMemory>&,
-    ThreadRecord<RealMemory>&, bool, LocalGrant&) noexcept;
-template TryResult TryAcquire<RealMemory>(const Attachment<RealMemory>&,
-                                          const ProcessFlags<RealMemory>&, Claims<RealMemory>&,
-                                          ThreadRecord<RealMemory>&, LocalGrant&) noexcept;
-template ReleaseResult Release<RealMemory>(const Attachment<RealMemory>&,
-                                           const ProcessFlags<RealMemory>&, Claims<RealMemory>&,
-                                           ThreadRecord<RealMemory>*, SlotIndex,
+template struct ThreadContext<RealMemory>;
+template TryResult TryAcquireExhaustive<RealMemory>(ThreadContext<RealMemory>&, bool,
+                                                    LocalGrant&) noexcept;
+template TryResult TryAcquire<RealMemory>(ThreadContext<RealMemory>&, LocalGrant&) noexcept;
+template ReleaseResult Release<RealMemory>(ThreadContext<RealMemory>&, SlotIndex,
                                            FencingToken) noexcept;
 template bool StillHeld<RealMemory>(const Attachment<RealMemory>&, const ProcessFlags<RealMemory>&,
                                     SlotIndex, FencingToken) noexcept;

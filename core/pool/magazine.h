@@ -3,63 +3,92 @@
 // Magazine: one thread's own stack of slots it will probably find free (see finder.h).
 //
 // Ownership: part of a ThreadRecord; one thread uses it. Errors: none; what does not fit goes to
-// the bitmap. Cost: Pop and Push are a few private accesses; every other one at most, Push writes
-// the thread's own line in DATA, where thieves find the slot.
+// the bitmap. Cost: a few private accesses; what puts another slot in a place writes the thread's
+// own line in DATA, where thieves find it.
 #pragma once
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <utility>
 
 #include "core/base/ids.h"
 #include "core/pool/finder.h"
+#include "core/pool/memory.h"
 #include "core/pool/pool_words.h"
 #include "core/pool/slot_word.h"
 
 namespace leaseplane {
 
+// A place of a magazine.
+struct MagazineEntry {
+  SlotWord word = 0;  // a FREE word; 0 in the hot entry: there is none
+  SlotIndex slot = 0;
+  uint32_t named = 0;  // what this place says in DATA: 0, or slot + 1 of the last entry here
+};
+
+// The top of a thread's stack, which its ThreadContext has while it is in use.
+struct HotEntry : MagazineEntry {
+  // Takes it out: a FREE word and its slot. 0: empty, see Magazine::Refill. (Field by field: a load
+  // of the whole entry would wait for the stores of its parts.)
+  LEASEPLANE_HOT SlotWord Pop(SlotIndex& slot_out) noexcept {
+    const SlotWord popped = word;
+    slot_out = slot;
+    word = 0;
+    return popped;
+  }
+  // Puts `freed` back if it is the slot that was taken last, and DATA says so already: most often.
+  LEASEPLANE_HOT bool PushSame(SlotIndex same, SlotWord freed) noexcept {
+    if (word != 0 || named != same + 1) return false;
+    word = freed;
+    return true;
+  }
+};
+
 template <class M>
 class Magazine {
  public:
-  struct Entry {
-    SlotWord word = 0;  // a FREE word; 0 in the hot entry: there is none
-    SlotIndex slot = 0;
-    uint32_t named = 0;  // what this place says in DATA: 0, or slot + 1 of the last entry here
-  };
+  using Entry = MagazineEntry;
 
-  // The hot entry, taken out: a FREE word and its slot. 0: empty, see Refill. (Field by field: a
-  // load of the whole entry would wait for the stores of its parts.)
-  SlotWord PopHot(SlotIndex& slot) noexcept {
-    const SlotWord word = places_[0].word;
-    slot = places_[0].slot;
-    places_[0].word = 0;
-    return word;
-  }
+  // The hot entry moves to a ThreadContext, and back before Bind and Unbind.
+  HotEntry TakeHot() noexcept { return std::exchange(hot_, {}); }
+  void PutHot(const HotEntry& hot) noexcept { hot_ = hot; }
 
-  // REQUIRES a word that IsGrantable, the newest one known of `slot`.
-  void Push(const PoolWords<M>& p, SlotIndex slot, SlotWord word) noexcept {
-    // Most often it is the slot that was taken last, and DATA says so already.
-    if (places_[0].word == 0 && places_[0].named == slot + 1) [[likely]] {
-      places_[0].word = word;
+  // What HotEntry::PushSame refused. REQUIRES a word that IsGrantable, the newest one known of
+  // `slot`.
+  [[gnu::noinline]] void Push(HotEntry& hot, const PoolWords<M>& p, SlotIndex slot,
+                              SlotWord word) noexcept {
+    if (hot.word == 0 && limit_ != 0) {
+      hot.word = word;
+      hot.slot = slot;
+      Name(p, hot, 0);
       return;
     }
-    PushOther(p, slot, word);
+    if (count_ + 1 >= limit_) {
+      UpdateLimit(p);
+      // Half of it at a time, so that a thread that only gives back does not come here each time.
+      while (count_ + 1 >= limit_ && count_ > limit_ / 2) PublishSlot(p, At(count_--).slot);
+    }
+    if (count_ + 1 >= limit_) {
+      PublishSlot(p, slot);
+      return;
+    }
+    Append(p, slot, word);
   }
 
   // Makes an entry hot: from behind, else from the bitmap. False: neither has one.
-  bool Refill(const PoolWords<M>& p) noexcept {
+  bool Refill(HotEntry& hot, const PoolWords<M>& p) noexcept {
     if (count_ == 0 && !TakeLeaf(p)) return false;
-    --count_;
-    places_[0].word = places_[count_ + 1].word;
-    places_[0].slot = places_[count_ + 1].slot;
-    if (places_[0].named != places_[0].slot + 1) Name(p, 0);
+    const Entry& top = At(count_--);
+    hot.word = top.word;
+    hot.slot = top.slot;
+    if (hot.named != hot.slot + 1) Name(p, hot, 0);
     return true;
   }
 
   // Starts anew in the segment of `p`: what was known of another one says nothing here.
   void Bind(const PoolWords<M>& p, SessionIndex owner) noexcept {
-    for (Entry& place : places_) place = {};
-    count_ = 0;
+    Forget();
     record_ = ClaimRecord(p, owner);
     // A thread without a record keeps nothing: nobody could find it there.
     has_record_ = record_ < p.finder.record_count;
@@ -69,49 +98,39 @@ class Magazine {
 
   // Puts everything back into the bitmap and gives up the record. For the end of the thread.
   void Unbind(const PoolWords<M>& p) noexcept {
-    if (places_[0].word != 0) PublishSlot(p, places_[0].slot);
-    for (uint32_t k = 1; k <= count_; ++k) PublishSlot(p, places_[k].slot);
+    if (hot_.word != 0) PublishSlot(p, hot_.slot);
+    for (uint32_t k = 1; k <= count_; ++k) PublishSlot(p, At(k).slot);
     if (has_record_) FreeRecord(p, record_);
-    for (Entry& place : places_) place = {};
-    count_ = limit_ = 0;
+    Forget();
+    limit_ = 0;
     has_record_ = false;
   }
 
   uint32_t record() const { return record_; }
 
  private:
-  static constexpr uint32_t kPlaces = shm::kRecordEntryCount;
+  static constexpr uint32_t kPlaces = shm::kRecordEntryCount;  // the hot one is place 0
 
-  void Name(const PoolWords<M>& p, uint32_t place) noexcept {
-    if (!has_record_) return;
-    places_[place].named = places_[place].slot + 1;
-    M::StoreHint(p.finder.records[record_].entries[place], places_[place].named);
+  Entry& At(uint32_t place) noexcept { return behind_[place - 1]; }
+
+  void Forget() noexcept {
+    hot_ = {};
+    for (Entry& entry : behind_) entry = {};
+    count_ = 0;
   }
 
-  [[gnu::noinline]] void PushOther(const PoolWords<M>& p, SlotIndex slot, SlotWord word) noexcept {
-    if (places_[0].word == 0 && limit_ != 0) {
-      places_[0].word = word;
-      places_[0].slot = slot;
-      Name(p, 0);
-      return;
-    }
-    if (count_ + 1 >= limit_) {
-      UpdateLimit(p);
-      // Half of it at a time, so that a thread that only gives back does not come here each time.
-      while (count_ + 1 >= limit_ && count_ > limit_ / 2) PublishSlot(p, places_[count_--].slot);
-    }
-    if (count_ + 1 >= limit_) {
-      PublishSlot(p, slot);
-      return;
-    }
-    Append(p, slot, word);
+  // Says in DATA what is in a place.
+  void Name(const PoolWords<M>& p, Entry& entry, uint32_t place) noexcept {
+    if (!has_record_) return;
+    entry.named = entry.slot + 1;
+    M::StoreHint(p.finder.records[record_].entries[place], entry.named);
   }
 
   void Append(const PoolWords<M>& p, SlotIndex slot, SlotWord word) noexcept {
-    Entry& place = places_[++count_];
-    place.word = word;
-    place.slot = slot;
-    if (place.named != slot + 1) Name(p, count_);
+    Entry& entry = At(++count_);
+    entry.word = word;
+    entry.slot = slot;
+    if (entry.named != slot + 1) Name(p, entry, count_);
   }
 
   // Fills the magazine with up to half a leaf. At least one entry is behind the hot one after true.
@@ -150,9 +169,10 @@ class Magazine {
     return record_ % leaves * 64 + line * 8;
   }
 
-  Entry places_[kPlaces] = {};  // 0 is the hot one
-  uint32_t count_ = 0;          // behind the hot one
-  uint32_t limit_ = 0;          // entries in all; 0: keep none
+  HotEntry hot_;  // while no ThreadContext has it
+  Entry behind_[kPlaces - 1] = {};
+  uint32_t count_ = 0;  // in behind_
+  uint32_t limit_ = 0;  // entries in all; 0: keep none
   uint32_t record_ = 0;
   SlotIndex home_ = 0;
   bool has_record_ = false;

@@ -18,6 +18,12 @@ namespace leaseplane {
 constexpr uint32_t WaiterCount(uint64_t wcnt) { return static_cast<uint32_t>(wcnt); }
 constexpr uint32_t WaiterRound(uint64_t wcnt) { return static_cast<uint32_t>(wcnt >> 32); }
 
+// after(BUSY): what every path out of BUSY writes, but for the undo of a grant that nobody was told
+// of.
+constexpr SlotWord WordAfterBusy(uint64_t policy, Generation gen) {
+  return shm::ReleaseWordOf(policy) == shm::ReleaseWord::kFree ? FreeWord(gen) : LockedWord(gen);
+}
+
 // One thread's record of the finder, as shm::FinderRecord has it.
 template <class M>
 struct FinderRecord {
@@ -66,12 +72,7 @@ struct PoolWords {
   bool IsGranted(SlotIndex i) const { return (M::Load(grant_bits[i / 64]) >> (i % 64) & 1) != 0; }
   shm::Gate gate() const { return shm::GateOf(M::Load(*policy)); }
   bool GateClosed() const { return gate() == shm::Gate::kClosed; }
-  // after(BUSY): what every path out of BUSY writes, but for the undo of a grant that nobody was
-  // told of.
-  SlotWord AfterBusy(Generation gen) const {
-    return shm::ReleaseWordOf(M::Load(*policy)) == shm::ReleaseWord::kFree ? FreeWord(gen)
-                                                                           : LockedWord(gen);
-  }
+  SlotWord AfterBusy(Generation gen) const { return WordAfterBusy(M::Load(*policy), gen); }
 };
 
 // Lays the levels of the bitmap over `words`, leaves first. REQUIRES as many words as the geometry

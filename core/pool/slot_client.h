@@ -2,8 +2,8 @@
 //
 // The client's side of the fast path: take a slot by one compare-and-swap, give it back by one.
 //
-// Ownership: free functions over borrowed state (see Attachment). Threads: any number, each with a
-// ThreadRecord of its own, bound to the attachment. Errors: small enums. Cost: no allocation, no
+// Ownership: free functions over borrowed state. Threads: any number, each with a ThreadContext of
+// its own. Errors: small enums. Cost: no allocation, no
 // system call, no clock; TryAcquire is wait-free: one CAS if the thread's last slot is free, else a
 // bounded search of the hints (finder.h); Release is wait-free: one CAS and, only if somebody
 // waits, one wake. Not promised: TryAcquire's kNone means that no hint led to a free slot. A slot
@@ -25,61 +25,15 @@
 #include <cstdint>
 
 #include "core/base/ids.h"
+#include "core/pool/attachment.h"
 #include "core/pool/claims.h"
 #include "core/pool/finder.h"
 #include "core/pool/memory.h"
 #include "core/pool/pool_words.h"
 #include "core/pool/slot_word.h"
+#include "core/pool/thread_context.h"
 
 namespace leaseplane {
-
-// One immutable snapshot of how a process is attached to a pool. A new one is made when the
-// segment was lost; an old one stays valid memory as long as a thread may be inside it.
-template <class M>
-struct Attachment {
-  PoolWords<M> words;
-  SessionIndex owner = 0;
-  uint64_t session_word = 0;  // what SESS must read while the session lives
-  uint64_t attach_gen = 0;    // ProcessFlags's when this was made, a multiple of kAttachStep
-  // Derived, for the fast path.
-  const typename M::U64* session = nullptr;  // the word of SESS
-  uint64_t take = 0;                         // FREE|g + take == BUSY|owner|g+1
-  SlotWord busy = 0;                         // BUSY|owner|0
-
-  Attachment() = default;
-  Attachment(const PoolWords<M>& w, SessionIndex o, uint64_t word, uint64_t gen)
-      : words(w),
-        owner(o),
-        session_word(word),
-        attach_gen(gen),
-        session(&w.sessions[o]),
-        take(BusyWord(o, 1) - FreeWord(0)),
-        busy(BusyWord(o, 0)) {}
-};
-
-// Flags of the process, written by its library thread, read by everybody after each CAS. One word,
-// so that the fast path makes one comparison: it equals Attachment::attach_gen unless something is
-// the matter.
-template <class M>
-struct alignas(kCacheLineBytes) ProcessFlags {
-  static constexpr uint64_t kSegmentDead = 1;  // the daemon that owned the segment is gone
-  static constexpr uint64_t kGateVoid = 2;  // the daemon's heart stands still: on without its gate
-  static constexpr uint64_t kAttachStep = 4;
-
-  typename M::U64 word{0};  // attach_gen, and the flags above
-
-  // RMW, before claims are read for re-declaration.
-  void BumpAttachGen() { M::FetchAdd(word, kAttachStep); }
-  void Set(uint64_t flag, bool value) {
-    if (value) {
-      M::FetchOr(word, flag);
-    } else {
-      M::FetchAnd(word, ~flag);
-    }
-  }
-  bool Has(uint64_t flag) const { return (M::Load(word) & flag) != 0; }
-  uint64_t attach_gen() const { return M::Load(word) & ~(kAttachStep - 1); }
-};
 
 enum class TryResult : uint8_t {
   kOk,
@@ -100,16 +54,6 @@ enum class ReleaseResult : uint8_t {
   kMoved,  // released in a segment that was being replaced: release in the new one too
 };
 
-template <class M>
-bool IsCurrent(const Attachment<M>& a, const ProcessFlags<M>& flags) noexcept {
-  return (M::Load(flags.word) & ~ProcessFlags<M>::kGateVoid) == a.attach_gen;
-}
-
-template <class M>
-bool SessionLives(const Attachment<M>& a) noexcept {
-  return M::Load(*a.session) == a.session_word;
-}
-
 // Gives back a grant nobody was told of. The slot may have looked BUSY to a waiter that then went
 // to sleep, so this wakes like a release; and to a thread that dropped its hint, so it is
 // published.
@@ -125,13 +69,13 @@ template <class M>
 // client cannot write, and each daemon store to it comes before the daemon's look at the slot, so
 // one of the two sees the other. The order of the checks does not matter.
 template <class M>
-LEASEPLANE_HOT TryResult CheckTaken(const Attachment<M>& a, const ProcessFlags<M>& flags,
-                                    SlotIndex slot, uint64_t policy, bool gate_void) noexcept {
-  if (!SessionLives(a)) [[unlikely]]
+TryResult CheckTaken(const ThreadContext<M>& t, SlotIndex slot, uint64_t policy,
+                     bool gate_void) noexcept {
+  if (!t.SessionLives()) [[unlikely]]
     return TryResult::kGone;
-  if (!IsCurrent(a, flags)) [[unlikely]]
+  if ((M::Load(*t.process_word) & ~ProcessFlags<M>::kGateVoid) != t.attach_gen) [[unlikely]]
     return TryResult::kMoved;
-  if (!a.words.IsGranted(slot)) [[unlikely]]
+  if (!t.IsGranted(slot)) [[unlikely]]
     return TryResult::kNone;
   if (!gate_void && shm::GateOf(policy) == shm::Gate::kClosed) [[unlikely]] {
     return TryResult::kGateClosed;
@@ -139,36 +83,39 @@ LEASEPLANE_HOT TryResult CheckTaken(const Attachment<M>& a, const ProcessFlags<M
   return TryResult::kOk;
 }
 
+// A slot whose CAS is won is the thread's now, or is given back.
+template <class M>
+[[gnu::noinline]] TryResult FinishTake(ThreadContext<M>& t, SlotIndex slot, Generation gen,
+                                       bool gate_void, LocalGrant& out) noexcept {
+  const uint64_t policy = M::Load(*t.policy);
+  const TryResult result = CheckTaken(t, slot, policy, gate_void);
+  if (result != TryResult::kOk) {
+    UndoTake(*t.attachment, *t.flags, slot, gen);
+    return result;
+  }
+  out.slot = slot;
+  out.token = MakeToken(shm::PolicyEpoch(policy), gen);
+  t.claims->NoteAcquired(slot, out.token);
+  return result;
+}
+
 // Takes slot `slot`, last seen as `seen` (grantable). kNone: not this one.
 template <class M>
-LEASEPLANE_HOT TryResult TakeSlot(const Attachment<M>& a, const ProcessFlags<M>& flags,
-                                  Claims<M>& claims, ThreadRecord<M>& record, SlotIndex slot,
-                                  SlotWord seen, bool gate_void, LocalGrant& out) noexcept {
+TryResult TakeSlot(ThreadContext<M>& t, SlotIndex slot, SlotWord seen, bool gate_void,
+                   LocalGrant& out) noexcept {
   const Generation gen = GenerationOfWord(seen) + 1;
-  M::StoreRelease(record.pending, ThreadRecord<M>::Pending(slot, gen));
-  TryResult result = TryResult::kNone;
-  if (M::CompareExchange(a.words.Slot(slot), seen, seen + a.take)) [[likely]] {
-    const uint64_t policy = M::Load(*a.words.policy);
-    result = CheckTaken(a, flags, slot, policy, gate_void);
-    if (result == TryResult::kOk) [[likely]] {
-      out.slot = slot;
-      out.token = MakeToken(shm::PolicyEpoch(policy), gen);
-      claims.NoteAcquired(slot, out.token);
-    } else {
-      UndoTake(a, flags, slot, gen);
-    }
-  }
-  return result;
+  M::StoreRelease(*t.pending, ThreadRecord<M>::Pending(slot, gen));
+  if (!M::CompareExchange(t.Slot(slot), seen, seen + t.take)) return TryResult::kNone;
+  return FinishTake(t, slot, gen, gate_void, out);
 }
 
 // As TakeSlot, of a slot that a hint names. The hint may lie.
 template <class M>
-TryResult TakeHinted(const Attachment<M>& a, const ProcessFlags<M>& flags, Claims<M>& claims,
-                     ThreadRecord<M>& record, SlotIndex slot, bool gate_void,
+TryResult TakeHinted(ThreadContext<M>& t, SlotIndex slot, bool gate_void,
                      LocalGrant& out) noexcept {
-  const SlotWord seen = M::LoadHint(a.words.Slot(slot));
-  if (!IsGrantable(seen) || !a.words.IsGranted(slot)) return TryResult::kNone;
-  return TakeSlot(a, flags, claims, record, slot, seen, gate_void, out);
+  const SlotWord seen = M::LoadHint(t.Slot(slot));
+  if (!IsGrantable(seen) || !t.IsGranted(slot)) return TryResult::kNone;
+  return TakeSlot(t, slot, seen, gate_void, out);
 }
 
 // Entries a search uses up before it gives up, whatever DATA holds.
@@ -176,101 +123,162 @@ inline constexpr int kSearchTriesMax = 256;
 
 // The search behind an empty hot entry: magazine, bitmap, other threads' records.
 template <class M>
-[[gnu::noinline]] TryResult Search(const Attachment<M>& a, const ProcessFlags<M>& flags,
-                                   Claims<M>& claims, ThreadRecord<M>& record, bool gate_void,
-                                   LocalGrant& out) noexcept {
-  for (int tries = 0; tries < kSearchTriesMax && record.magazine.Refill(a.words); ++tries) {
+[[gnu::noinline]] TryResult Search(ThreadContext<M>& t, bool gate_void, LocalGrant& out) noexcept {
+  const PoolWords<M>& p = t.words();
+  Magazine<M>& magazine = t.record->magazine;
+  for (int tries = 0; tries < kSearchTriesMax && magazine.Refill(t.hot, p); ++tries) {
+    t.Aim();
     SlotIndex slot = 0;
-    const SlotWord word = record.magazine.PopHot(slot);
-    const TryResult result = TakeSlot(a, flags, claims, record, slot, word, gate_void, out);
+    const SlotWord word = t.hot.Pop(slot);
+    const TryResult result = TakeSlot(t, slot, word, gate_void, out);
     if (result != TryResult::kNone) return result;
   }
   TryResult result = TryResult::kNone;
-  VisitRecords(a.words, record.magazine.record(), [&](SlotIndex slot) {
-    result = TakeHinted(a, flags, claims, record, slot, gate_void, out);
+  VisitRecords(p, magazine.record(), [&](SlotIndex slot) {
+    result = TakeHinted(t, slot, gate_void, out);
     return result != TryResult::kNone;
   });
   if (result != TryResult::kNone) return result;
-  return SessionLives(a) ? TryResult::kNone : TryResult::kGone;
+  return t.SessionLives() ? TryResult::kNone : TryResult::kGone;
 }
 
 // A slot that the hints lead to.
 template <class M>
-LEASEPLANE_HOT TryResult TryHinted(const Attachment<M>& a, const ProcessFlags<M>& flags,
-                                   Claims<M>& claims, ThreadRecord<M>& record, bool gate_void,
-                                   LocalGrant& out) noexcept {
+TryResult TryHinted(ThreadContext<M>& t, bool gate_void, LocalGrant& out) noexcept {
   SlotIndex slot = 0;
-  if (const SlotWord word = record.magazine.PopHot(slot); word != 0) [[likely]] {
-    const TryResult result = TakeSlot(a, flags, claims, record, slot, word, gate_void, out);
-    if (result != TryResult::kNone) [[likely]]
-      return result;
+  if (const SlotWord word = t.hot.Pop(slot); word != 0) {
+    const TryResult result = TakeSlot(t, slot, word, gate_void, out);
+    if (result != TryResult::kNone) return result;
   }
-  LocalGrant found;  // not `out`: what a call may write lives in memory, on the fast path too
-  const TryResult result = Search(a, flags, claims, record, gate_void, found);
-  out = found;
-  return result;
+  return Search(t, gate_void, out);
 }
 
 // The plain try: a closed gate is honoured unless the daemon's heart stands still.
 template <class M>
-LEASEPLANE_HOT TryResult TryAcquire(const Attachment<M>& a, const ProcessFlags<M>& flags,
-                                    Claims<M>& claims, ThreadRecord<M>& record,
-                                    LocalGrant& out) noexcept {
-  if (a.words.GateClosed()) [[unlikely]] {
-    if (!flags.Has(ProcessFlags<M>::kGateVoid)) return TryResult::kGateClosed;
-    return TryHinted(a, flags, claims, record, /*gate_void=*/true, out);
+[[gnu::noinline]] TryResult TryAcquireWarily(ThreadContext<M>& t, LocalGrant& out) noexcept {
+  const uint64_t policy = M::Load(*t.policy);
+  t.Learn(policy);
+  const bool is_closed = shm::GateOf(policy) == shm::Gate::kClosed;
+  const bool gate_void = is_closed && t.flags->Has(ProcessFlags<M>::kGateVoid);
+  if (is_closed && !gate_void) return TryResult::kGateClosed;
+  return TryHinted(t, gate_void, out);
+}
+
+// TryAcquireWarily where nothing is the matter: the policy is plain and the hot entry is right.
+// Whatever else it meets, it leaves to the functions above. Each of its loads costs, see
+// ThreadContext; a word is compared as a whole where any change of it leads away from here.
+template <class M>
+LEASEPLANE_HOT TryResult TryAcquire(ThreadContext<M>& t, LocalGrant& out) noexcept {
+  LocalGrant found;  // not `out`: what a call may write lives in memory, on the fast path too
+  TryResult result = TryResult::kNone;
+  SlotIndex slot = 0;
+  if (M::Load(*t.policy) != t.plain_policy) [[unlikely]] {
+    result = TryAcquireWarily(t, found);
+  } else if (const SlotWord word = t.hot.Pop(slot); word == 0) [[unlikely]] {
+    result = Search(t, /*gate_void=*/false, found);
+  } else {
+    M::StoreRelease(*t.pending, word + t.hot_pending);
+    if (!M::CompareExchange(*t.hot_word, word, word + t.take)) [[unlikely]] {
+      result = Search(t, /*gate_void=*/false, found);
+    } else if (t.SessionLives() && M::Load(*t.process_word) == t.attach_gen &&
+               (M::Load(*t.hot_grant_bits) & t.hot_grant_bit) != 0 &&
+               M::Load(*t.policy) == t.plain_policy) [[likely]] {
+      out.slot = slot;
+      out.token = static_cast<FencingToken>(word + t.token_offset);
+      M::StoreRelease(t.hot_claim->acquired, static_cast<uint64_t>(out.token));
+      return TryResult::kOk;
+    } else {
+      result = FinishTake(t, slot, GenerationOfWord(word) + 1, /*gate_void=*/false, found);
+      if (result == TryResult::kNone) result = Search(t, /*gate_void=*/false, found);
+    }
   }
-  return TryHinted(a, flags, claims, record, /*gate_void=*/false, out);
+  out = found;
+  return result;
 }
 
 // One pass over all slots, from where this thread last was. For a caller that sleeps on kNone: the
 // loads take part in the wait protocol.
 template <class M>
-TryResult TryAcquireExhaustive(const Attachment<M>& a, const ProcessFlags<M>& flags,
-                               Claims<M>& claims, ThreadRecord<M>& record, bool gate_void,
-                               LocalGrant& out) noexcept {
-  if (!gate_void && a.words.GateClosed()) return TryResult::kGateClosed;
-  const uint32_t count = a.words.max_capacity;
-  uint32_t slot = record.cursor < count ? record.cursor : 0;
+TryResult TryAcquireExhaustive(ThreadContext<M>& t, bool gate_void, LocalGrant& out) noexcept {
+  if (!gate_void && t.words().GateClosed()) return TryResult::kGateClosed;
+  const uint32_t count = t.words().max_capacity;
+  uint32_t slot = t.record->cursor < count ? t.record->cursor : 0;
   for (uint32_t k = 0; k < count; ++k) {
-    const SlotWord seen = M::Load(a.words.Slot(slot));
-    if (IsGrantable(seen) && a.words.IsGranted(slot)) {
-      const TryResult result = TakeSlot(a, flags, claims, record, slot, seen, gate_void, out);
-      if (result == TryResult::kOk) record.cursor = slot;
+    const SlotWord seen = M::Load(t.Slot(slot));
+    if (IsGrantable(seen) && t.IsGranted(slot)) {
+      const TryResult result = TakeSlot(t, slot, seen, gate_void, out);
+      if (result == TryResult::kOk) t.record->cursor = slot;
       if (result != TryResult::kNone) return result;
     }
     if (++slot == count) slot = 0;
   }
-  return SessionLives(a) ? TryResult::kNone : TryResult::kGone;
+  return t.SessionLives() ? TryResult::kNone : TryResult::kGone;
 }
 
-// `record`: of the calling thread, which finds the slot there next time; null for a thread that
-// takes no slots, as the library's.
+// The wakes that follow a release's CAS, and whether the segment was being replaced meanwhile.
+// Dekker with re-declaration: it bumps attach_gen and then reads the word; a release CASes the word
+// and then reads attach_gen. Either that found the slot released, or this sees the bump.
 template <class M>
-LEASEPLANE_HOT ReleaseResult Release(const Attachment<M>& a, const ProcessFlags<M>& flags,
-                                     Claims<M>& claims, ThreadRecord<M>* record, SlotIndex slot,
+[[gnu::noinline]] ReleaseResult AfterRelease(const PoolWords<M>& p, uint64_t now,
+                                             uint64_t attach_gen, SlotWord after) noexcept {
+  WakeAfterFree(p, StateOf(after) == SlotState::kLocked, (now & ProcessFlags<M>::kGateVoid) != 0);
+  const uint64_t now_gen = now & ~(ProcessFlags<M>::kAttachStep - 1);
+  return now_gen == attach_gen ? ReleaseResult::kOk : ReleaseResult::kMoved;
+}
+
+template <class M>
+[[gnu::noinline]] ReleaseResult ReleaseWarily(ThreadContext<M>& t, SlotIndex slot,
+                                              FencingToken token) noexcept {
+  const Generation gen = GenerationOf(token);
+  ThreadRecord<M>::Touch(*t.pending, slot, gen);
+  t.claims->NoteReleased(slot, token);
+  const SlotWord after = WordAfterBusy(M::Load(*t.policy), gen);
+  if (!M::CompareExchange(t.Slot(slot), t.busy | gen, after)) return ReleaseResult::kStale;
+  if (IsGrantable(after)) t.Keep(slot, after);
+  return AfterRelease(t.words(), M::Load(*t.process_word), t.attach_gen, after);
+}
+
+// Gives a slot back. The thread finds it there next time. Inline is what happens where nothing is
+// the matter: the policy is plain, and it is the slot that was taken last.
+template <class M>
+LEASEPLANE_HOT ReleaseResult Release(ThreadContext<M>& t, SlotIndex slot,
                                      FencingToken token) noexcept {
   const Generation gen = GenerationOf(token);
-  const SlotWord after = a.words.AfterBusy(gen);
-  if (record != nullptr) record->Touch(slot, gen);
-  claims.NoteReleased(slot, token);
-  if (!M::CompareExchange(a.words.Slot(slot), a.busy | gen, after)) [[unlikely]] {
+  const SlotWord after = FreeWord(0) | gen;
+  if (slot + 1 != t.hot.named || M::Load(*t.policy) != t.plain_policy || !IsGrantable(after))
+      [[unlikely]] {
+    return ReleaseWarily(t, slot, token);
+  }
+  ThreadRecord<M>::Touch(*t.pending, after + t.hot_pending - 1);
+  M::StoreRelease(t.hot_claim->released, static_cast<uint64_t>(token));
+  if (!M::CompareExchange(*t.hot_word, t.busy | gen, after)) [[unlikely]] {
     return ReleaseResult::kStale;
   }
-  if (IsGrantable(after)) [[likely]] {
-    if (record != nullptr) {
-      record->magazine.Push(a.words, slot, after);
-    } else {
-      PublishSlot(a.words, slot);
-    }
+  if (t.hot.word == 0) [[likely]] {
+    t.hot.word = after;
+  } else {
+    t.Keep(slot, after);
   }
-  // Dekker with re-declaration: it bumps attach_gen and then reads the word; this CASes the word
-  // and then reads attach_gen. Either it found the slot released, or this sees the bump.
-  const uint64_t now = M::Load(flags.word);
-  WakeAfterFree(a.words, StateOf(after) == SlotState::kLocked,
-                (now & ProcessFlags<M>::kGateVoid) != 0);
-  const uint64_t now_gen = now & ~(ProcessFlags<M>::kAttachStep - 1);
-  return now_gen == a.attach_gen ? ReleaseResult::kOk : ReleaseResult::kMoved;
+  const uint64_t now = M::Load(*t.process_word);
+  if (now != t.attach_gen || M::Load(*t.policy) != t.plain_policy ||
+      WaiterCount(M::Load(*t.wcnt)) != 0) [[unlikely]] {
+    return AfterRelease(t.words(), now, t.attach_gen, after);
+  }
+  return ReleaseResult::kOk;
+}
+
+// As Release, by a thread that takes no slots and so keeps no hints: the library's.
+template <class M>
+ReleaseResult ReleaseForOthers(const Attachment<M>& a, const ProcessFlags<M>& flags,
+                               Claims<M>& claims, SlotIndex slot, FencingToken token) noexcept {
+  const Generation gen = GenerationOf(token);
+  const SlotWord after = a.words.AfterBusy(gen);
+  claims.NoteReleased(slot, token);
+  if (!M::CompareExchange(a.words.Slot(slot), BusyWord(a.owner, gen), after)) {
+    return ReleaseResult::kStale;
+  }
+  if (IsGrantable(after)) PublishSlot(a.words, slot);
+  return AfterRelease(a.words, M::Load(flags.word), a.attach_gen, after);
 }
 
 template <class M>

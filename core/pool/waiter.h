@@ -87,12 +87,10 @@ struct Ticket {
 template <class M, class Port>
 class Wait {
  public:
-  Wait(const Attachment<M>& a, ProcessFlags<M>& flags, Claims<M>& claims, ThreadRecord<M>& record,
-       Port& port, bool fifo, int64_t max_overtake_ns)
-      : a_(a),
-        flags_(flags),
-        claims_(claims),
-        record_(record),
+  Wait(ThreadContext<M>& thread, Port& port, bool fifo, int64_t max_overtake_ns)
+      : thread_(thread),
+        a_(*thread.attachment),
+        flags_(*thread.flags),
         port_(port),
         fifo_(fifo),
         register_after_ns_(fifo ? 0 : max_overtake_ns / 2) {}
@@ -141,7 +139,7 @@ class Wait {
     const bool closed = !gate_void && a_.words.GateClosed();  // 3
     if (closed && !refused_) return Next::kQueue;
     if (!closed) {
-      switch (TryAcquireExhaustive(a_, flags_, claims_, record_, gate_void, out)) {  // 4
+      switch (TryAcquireExhaustive(thread_, gate_void, out)) {  // 4
         case TryResult::kOk:
           return Next::kGot;
         case TryResult::kGone:
@@ -215,7 +213,7 @@ class Wait {
     if (!SessionLives(a_)) {
       // As after a CAS of our own: the sweep may be over, so give it back ourselves.
       UndoTake(a_, flags_, ticket.grant.slot, GenerationOf(ticket.grant.token));
-      claims_.NoteReleased(ticket.grant.slot, ticket.grant.token);
+      thread_.claims->NoteReleased(ticket.grant.slot, ticket.grant.token);
       return Next::kGone;
     }
     out = ticket.grant;
@@ -247,10 +245,9 @@ class Wait {
     return result;
   }
 
+  ThreadContext<M>& thread_;
   const Attachment<M>& a_;
-  ProcessFlags<M>& flags_;
-  Claims<M>& claims_;
-  ThreadRecord<M>& record_;
+  const ProcessFlags<M>& flags_;
   Port& port_;
   const bool fifo_;
   const int64_t register_after_ns_;

@@ -12,15 +12,22 @@
 
 namespace leaseplane::internal {
 
+constinit thread_local ThreadCache thread_first = {};
 constinit thread_local ThreadCache thread_caches[kThreadCaches] = {};
 
 namespace {
+
+void Empty(ThreadCache& cache) {
+  if (cache.state != nullptr) cache.context.Park();
+  cache = {};
+}
 
 // The records of one thread, given back when it ends.
 class ThreadRecords {
  public:
   ~ThreadRecords() {
-    for (ThreadCache& cache : thread_caches) cache = {};
+    Empty(thread_first);
+    for (ThreadCache& cache : thread_caches) Empty(cache);
     ended_ = true;
     for (const Entry& entry : entries_) {
       // A child made by fork() has not got the segments.
@@ -28,7 +35,8 @@ class ThreadRecords {
     }
   }
 
-  // The thread's record, bound to `s`; after the thread's end one that keeps no slots.
+  // The thread's record, bound to `s`; after the thread's end one that keeps no slots. REQUIRES
+  // that no context uses it.
   ThreadRecord<RealMemory>& Of(const LocalState& s, const ProcessMark& mark) {
     ThreadRecord<RealMemory>& record = RecordFor(*s.claims, mark);
     if (!ended_ && record.bound != &s.attachment.words) {
@@ -36,8 +44,6 @@ class ThreadRecords {
     }
     return record;
   }
-
-  bool ended() const { return ended_; }
 
  private:
   struct Entry {
@@ -98,11 +104,23 @@ class SessionPort {
 
 }  // namespace
 
-ThreadRecord<RealMemory>& LocalPool::BorrowRecord(const LocalState& s) const {
+ThreadContext<RealMemory>& LocalPool::LoadContext(const LocalState& s) const {
   thread_local ThreadRecords records;
+  const LocalPool* first = thread_first.pool;
+  const bool is_first = first == nullptr || first == this || !first->mark_.IsCurrent();
+  ThreadCache& cache = is_first ? thread_first : thread_caches[cache_index_];
+  Empty(cache);
   ThreadRecord<RealMemory>& record = records.Of(s, mark_);
-  if (!records.ended()) thread_caches[cache_index_] = {&s, &record};
-  return record;
+  cache.context = ThreadContext<RealMemory>(s.attachment, flags_, *s.claims, record);
+  cache.pool = this;
+  cache.serial = s.serial;
+  cache.state = &s;
+  return cache.context;
+}
+
+uint32_t LocalPool::NextSerial() noexcept {
+  static constinit RealMemory::U32 states{0};
+  return RealMemory::FetchAdd(states, 1) + 1;
 }
 
 uint32_t LocalPool::NextCacheIndex() noexcept {
@@ -110,19 +128,29 @@ uint32_t LocalPool::NextCacheIndex() noexcept {
   return RealMemory::FetchAdd(pools, 1) % kThreadCaches;
 }
 
-LocalPool::Taken LocalPool::TryAcquireSlowly() noexcept {
+LocalPool::Taken LocalPool::TryAcquireElsewhere() noexcept {
+  ThreadCache& mine = thread_caches[cache_index_];
+  if (mine.state == state() && IsPlainlyCurrent(mine)) return TakeBy(mine);
   const LocalState& s = *state();
   LocalGrant grant;
-  if (!mark_.IsCurrent() || TryOnce(s, RecordOf(s), grant) != TryResult::kOk) return {};
+  if (!mark_.IsCurrent()) return {};
+  if (leaseplane::TryAcquire(ContextOf(s), grant) != TryResult::kOk) return {};
   return {grant.token, grant.slot, s.serial};
+}
+
+Reason LocalPool::ReleaseElsewhere(SlotIndex slot, FencingToken token, uint32_t serial) noexcept {
+  // The word knows the generation only, which another segment may repeat: a lease of an earlier
+  // state is looked up by its whole token.
+  ThreadCache& mine = thread_caches[cache_index_];
+  if (mine.serial != serial || !IsUndisturbed(mine)) return ReleaseSlowly(slot, token);
+  return GiveBackBy(mine, slot, token);
 }
 
 Reason LocalPool::ReleaseSlowly(SlotIndex slot, FencingToken token) noexcept {
   if (!mark_.IsCurrent()) return Reason::kOtherProcess;
   const LocalState& s = *state();
   if (!IsClaimed(s, slot, token)) return ReasonOfLoss(s);
-  const ReleaseResult result =
-      leaseplane::Release(s.attachment, flags_, *s.claims, &RecordOf(s), slot, token);
+  const ReleaseResult result = leaseplane::Release(ContextOf(s), slot, token);
   return result == ReleaseResult::kOk ? Reason::kNone : FinishRelease(s, result, slot, token);
 }
 
@@ -132,7 +160,7 @@ Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant, uint32_t& seri
   for (;;) {
     const LocalState& s = *state();
     serial = s.serial;
-    switch (TryOnce(s, RecordOf(s), grant)) {
+    switch (leaseplane::TryAcquire(ContextOf(s), grant)) {
       case TryResult::kOk:
         return Reason::kNone;
       case TryResult::kNone:
@@ -159,16 +187,14 @@ Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant, uint32_t& seri
 // The hints led to none; a caller that will not wait is told so only after a look at every word.
 Reason LocalPool::TryEverySlot(const LocalState& s, LocalGrant& grant) {
   const bool gate_void = flags_.Has(ProcessFlags<RealMemory>::kGateVoid);
-  const TryResult result =
-      TryAcquireExhaustive(s.attachment, flags_, *s.claims, RecordOf(s), gate_void, grant);
+  const TryResult result = TryAcquireExhaustive(ContextOf(s), gate_void, grant);
   return result == TryResult::kOk ? Reason::kNone : Reason::kNoFreeSlot;
 }
 
 WaitResult LocalPool::WaitOn(const LocalState& s, int64_t started_ns, int64_t deadline_ns,
                              LocalGrant& grant) {
   SessionPort port(session_, *this, s.handle);
-  Wait<RealMemory, SessionPort> wait(s.attachment, flags_, *s.claims, RecordOf(s), port, s.fifo,
-                                     s.max_overtake_ns);
+  Wait<RealMemory, SessionPort> wait(ContextOf(s), port, s.fifo, s.max_overtake_ns);
   return wait.Run(started_ns, deadline_ns, grant);
 }
 

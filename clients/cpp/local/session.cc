@@ -190,7 +190,7 @@ void Session::FinishMovedRelease(LocalPool& pool, const LocalState& old, SlotInd
   if (now == &old || slot >= now->claims->max_capacity()) return;
   const FencingToken held = now->claims->HeldToken(slot);
   if (held > token) return;  // the slot was taken anew
-  Release<RealMemory>(now->attachment, flags_, *now->claims, nullptr, slot, token);
+  ReleaseForOthers<RealMemory>(now->attachment, flags_, *now->claims, slot, token);
 }
 
 bool Session::Send(const attach::Message& message) {

@@ -154,7 +154,7 @@ void Session::PublishAll(const std::vector<Claimed>& claims) {
     // Released after it was declared; FinishMovedRelease waits for the lock.
     if (!claim.accepted || !HasLeftBusy(claim)) continue;
     const LocalState& state = *claim.record->pool.state();
-    Release<RealMemory>(state.attachment, flags_, *state.claims, nullptr, claim.slot, claim.token);
+    ReleaseForOthers<RealMemory>(state.attachment, flags_, *state.claims, claim.slot, claim.token);
   }
   flags_.Set(Flags::kSegmentDead, false);
   attached_ = true;

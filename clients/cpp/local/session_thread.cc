@@ -185,7 +185,7 @@ bool Session::OnGrant(const attach::GrantMsg& grant) {
   SendPatiently(ack);
   if (!tickets_.Grant(grant.ticket, GrantOf(grant))) {
     // Its waiter has left. This thread takes no slots, so it keeps no hints either.
-    Release<RealMemory>(state.attachment, flags_, *state.claims, nullptr, grant.slot, grant.token);
+    ReleaseForOthers<RealMemory>(state.attachment, flags_, *state.claims, grant.slot, grant.token);
   }
   return true;
 }

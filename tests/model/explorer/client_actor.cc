@@ -60,17 +60,17 @@ class Port {
 };
 
 // One acquire. False: there is no next round.
-bool Acquire(World& world, int id, ThreadRecord<SimMemory>& record, LocalGrant& grant) {
+bool Acquire(World& world, int id, ThreadContext<SimMemory>& context, LocalGrant& grant) {
   AppThread& t = world.threads[static_cast<size_t>(id)];
   Process& p = world.processes[static_cast<size_t>(t.process)];
   if (id < world.config.bare) {
-    const TryResult result = TryAcquire(p.attachment, p.flags, *p.claims, record, grant);
+    const TryResult result = TryAcquire(context, grant);
     if (result == TryResult::kGone && !p.revoked) TheScheduler().Fail("gone, but alive");
     return result == TryResult::kOk;
   }
+  if (world.config.hot && TryAcquire(context, grant) == TryResult::kOk) return true;
   Port port(world, p, t);
-  Wait<SimMemory, Port> wait(p.attachment, p.flags, *p.claims, record, port, world.config.fifo,
-                             2 * kRegisterNs);
+  Wait<SimMemory, Port> wait(context, port, world.config.fifo, 2 * kRegisterNs);
   const WaitResult result = wait.Run(0, kDeadlineNs, grant);
   if (result != WaitResult::kOk) world.oracle.OnWaitFailed(id, result);
   return result == WaitResult::kOk;
@@ -89,7 +89,7 @@ void Deliver(World& world, Process& p, const Message& m) {
     }
   }
   if (!taken) {
-    Release<SimMemory>(p.attachment, p.flags, *p.claims, nullptr, m.slot, m.token);
+    ReleaseForOthers<SimMemory>(p.attachment, p.flags, *p.claims, m.slot, m.token);
   }
   (void)world;
 }
@@ -151,15 +151,19 @@ void RunAppThread(World& world, int id) {
   SimMemory::quiet = true;
   ThreadRecord<SimMemory>& record = p.claims->Borrow();
   record.Bind(p.attachment.words, p.owner);
+  ThreadContext<SimMemory> context(p.attachment, p.flags, *p.claims, record);
+  if (world.config.hot) {
+    context.Learn(SimMemory::Load(*p.attachment.words.policy));
+    if (record.magazine.Refill(context.hot, p.attachment.words)) context.Aim();
+  }
   SimMemory::quiet = false;
   for (int round = 0; round < world.config.rounds; ++round) {
     LocalGrant grant;
-    if (!Acquire(world, id, record, grant)) break;
+    if (!Acquire(world, id, context, grant)) break;
     world.oracle.OnAcquired(id, grant);
     SimMemory::Before();  // it holds the slot
     world.oracle.OnReleasing(id, grant);
-    const ReleaseResult result =
-        Release(p.attachment, p.flags, *p.claims, &record, grant.slot, grant.token);
+    const ReleaseResult result = Release(context, grant.slot, grant.token);
     world.oracle.OnReleased(id, grant, result);
   }
   SimMemory::buffers[TheScheduler().current()].Drain();

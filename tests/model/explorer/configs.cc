@@ -60,6 +60,13 @@ constexpr Named kRegular[] = {
     {"finder_remote", "bare=1 slots=2 remotes=1 crashes=1 finder=1 preemptions=1"},
     {"finder_locks", "bare=1 slots=2 admin=LU finder=1 preemptions=2"},
     {"finder_random", "threads=0,1,2 bare=2 slots=3 rounds=3 kills=1 admin=T finder=1 random=1"},
+    {"hot", "hot=1 rounds=2 preemptions=2"},
+    {"hot_zombie", "hot=1 revokes=1 kills=1 preemptions=2"},
+    {"hot_locks", "hot=1 bare=1 admin=LU preemptions=2"},
+    {"hot_audit", "threads=0,0 hot=1 rounds=2 admin=A keeps=1 preemptions=2"},
+    {"hot_remote", "threads=0 hot=1 rounds=2 remotes=1 admin=P preemptions=2"},
+    {"hot_crash", "threads=0 hot=1 remotes=1 locked=1 crashes=1 preemptions=1"},
+    {"hot_random", "threads=0,0,1 hot=1 slots=2 rounds=3 remotes=1 kills=1 admin=TV random=1"},
     {"tick", "admin=TT kills=1 preemptions=1"},
 };
 
@@ -104,6 +111,8 @@ bool SetField(Config& c, const std::string& name, const std::string& value) {
     c.admin = value;
   } else if (name == "fifo") {
     c.fifo = value != "0";
+  } else if (name == "hot") {
+    c.hot = value != "0";
   } else if (name == "finder") {
     c.finder = value != "0";
   } else if (name == "locked") {

@@ -60,7 +60,7 @@ class Pool {
   LEASEPLANE_HOT Lease TryAcquire() const noexcept {
     if (local_ == nullptr) [[unlikely]]
       return Lease(TryAcquireRemote());
-    const internal::LocalPool::Taken taken = local_->TryAcquire(cache_);
+    const internal::LocalPool::Taken taken = local_->TryAcquire();
     if (taken.token == 0) [[unlikely]]
       return Lease();
     return Lease(local_, taken.slot, taken.token, taken.serial);  // in place: nothing is copied
@@ -123,7 +123,6 @@ class Pool {
   internal::RemoteLease* TryAcquireRemote() const noexcept;  // null: none
 
   internal::LocalPool* local_ = nullptr;  // lives as long as the process; null on the remote path
-  uint32_t cache_ = 0;                    // local_->cache_index()
   std::shared_ptr<internal::RemotePool> remote_;
   std::shared_ptr<internal::ClientState> client_;
   std::string path_reason_;

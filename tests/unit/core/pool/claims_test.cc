@@ -84,7 +84,7 @@ TEST(ClaimsTest, AnAuditSeesWhatMovesFromTheTablesToTheRecordMeanwhile) {
     claims.NoteAcquired(0, MakeToken(1, 7));
     Hooked::Store(record.pending, Record::Pending(1, 3));
     Hooked::act = [&] {  // it is about to give the slot back
-      record.Touch(0, 7);
+      ThreadRecord<Hooked>::Touch(record.pending, 0, 7);
       claims.NoteReleased(0, MakeToken(1, 7));
     };
     Hooked::loads_left = loads;

@@ -87,17 +87,19 @@ struct HeapClient {
     pool.Activate(session);
     flags.BumpAttachGen();
     record.Bind(attachment.words, session);
+    thread = ThreadContext<M>(attachment, flags, claims, record);
   }
 
-  TryResult Try(LocalGrant& grant) { return TryAcquire(attachment, flags, claims, record, grant); }
+  TryResult Try(LocalGrant& grant) { return TryAcquire(thread, grant); }
   ReleaseResult Release(const LocalGrant& grant) {
-    return leaseplane::Release(attachment, flags, claims, &record, grant.slot, grant.token);
+    return leaseplane::Release(thread, grant.slot, grant.token);
   }
 
   Attachment<M> attachment;
   ProcessFlags<M> flags;
   Claims<M> claims;
   ThreadRecord<M>& record;
+  ThreadContext<M> thread;
 };
 
 }  // namespace leaseplane

@@ -58,28 +58,27 @@ class PoolStressTest : public testing::Test {
     HeapClient<M>& client = *clients_[static_cast<size_t>(thread) % clients_.size()];
     ThreadRecord<M>& record = client.claims.Borrow();
     record.Bind(client.attachment.words, client.attachment.owner);
+    ThreadContext<M> context(client.attachment, client.flags, client.claims, record);
     NoQueuePort port;
     for (int i = 0; i < rounds; ++i) {
       LocalGrant grant;
       if (waits) {
-        Wait<M, NoQueuePort> wait(client.attachment, client.flags, client.claims, record, port,
-                                  false, int64_t{1} << 60);
+        Wait<M, NoQueuePort> wait(context, port, false, int64_t{1} << 60);
         const WaitResult result = wait.Run(port.NowNs(), kNoDeadline, grant);
         if (result != WaitResult::kOk) {
           ++errors_;
           break;
         }
-      } else if (TryAcquire(client.attachment, client.flags, client.claims, record, grant) !=
-                 TryResult::kOk) {
+      } else if (TryAcquire(context, grant) != TryResult::kOk) {
         continue;
       }
       Hold(grant);
-      if (Release(client.attachment, client.flags, client.claims, &record, grant.slot,
-                  grant.token) != ReleaseResult::kOk) {
+      if (Release(context, grant.slot, grant.token) != ReleaseResult::kOk) {
         ++errors_;
       }
       ++holds_;
     }
+    context.Park();
     Claims<M>::Return(record);
   }
 

@@ -21,6 +21,7 @@
 #include "core/pool/claims.h"
 #include "core/pool/memory.h"
 #include "core/pool/slot_client.h"
+#include "core/pool/thread_context.h"
 #include "leaseplane/internal/process_mark.h"
 #include "leaseplane/status.h"
 
@@ -42,16 +43,24 @@ struct LocalState {
   uint32_t handle = 0;  // the pool's number in messages
   uint32_t capacity = 0;
   bool fifo = false;
-  uint32_t serial = 0;  // another one for each state of the process; see LocalPool::CacheOf
+  uint32_t serial = 0;  // another one for each state of the process, never 0
   int64_t max_overtake_ns = 0;
 };
 
-// The states a thread used last, and its record for each, bound to it. Trivial, so that access to
-// it costs no initialisation check.
+class LocalPool;
+
+// What a thread needs for one of the pools it used last. Trivially destroyed, and constant before
+// its first use, so that access to it costs no initialisation check.
 struct ThreadCache {
-  const LocalState* state;
-  ThreadRecord<RealMemory>* record;
+  const LocalState* state = nullptr;  // of which `context` is; null: the entry is empty
+  uint32_t serial = 0;                // the state's
+  const LocalPool* pool = nullptr;
+  ThreadContext<RealMemory> context;
 };
+// Of the first pool that the thread used. Its address is a constant, so that nothing waits for a
+// load of an index or a pointer; that is worth half a compare-and-swap.
+extern constinit thread_local ThreadCache thread_first;
+// Of the others.
 inline constexpr uint32_t kThreadCaches = 8;
 extern constinit thread_local ThreadCache thread_caches[kThreadCaches];
 
@@ -72,15 +81,10 @@ class LocalPool {
     SlotIndex slot = 0;
     uint32_t serial = 0;  // of the state it was taken in
   };
-  // `cache`: cache_index(), which callers keep because its load would be the first of a chain.
-  LEASEPLANE_HOT Taken TryAcquire(uint32_t cache) noexcept {
-    const LocalState& s = *state();
-    if (!IsPlainlyCurrent(s)) [[unlikely]]
-      return TryAcquireSlowly();
-    LocalGrant grant;
-    if (TryOnce(s, RecordOf(s, cache), grant) != TryResult::kOk) [[unlikely]]
-      return {};
-    return {grant.token, grant.slot, s.serial};
+  LEASEPLANE_HOT Taken TryAcquire() noexcept {
+    if (!IsPlainlyCurrent(thread_first)) [[unlikely]]
+      return TryAcquireElsewhere();
+    return TakeBy(thread_first);
   }
 
   // Waits until `deadline_ns` (CLOCK_BOOTTIME; 0: does not wait). kNone on success.
@@ -88,16 +92,9 @@ class LocalPool {
 
   // kNone if it was held and is given back now. `serial`: of the state it was taken in.
   LEASEPLANE_HOT Reason Release(SlotIndex slot, FencingToken token, uint32_t serial) noexcept {
-    const LocalState& s = *state();
-    // The word knows the generation only, which another segment may repeat: a lease of an earlier
-    // state is looked up by its whole token.
-    if (!IsPlainlyCurrent(s) || s.serial != serial) [[unlikely]]
-      return ReleaseSlowly(slot, token);
-    const ReleaseResult result = leaseplane::Release(s.attachment, flags_, *s.claims,
-                                                     &RecordOf(s, CacheOf(serial)), slot, token);
-    if (result == ReleaseResult::kOk) [[likely]]
-      return Reason::kNone;
-    return FinishRelease(s, result, slot, token);
+    if (thread_first.serial != serial || !IsUndisturbed(thread_first)) [[unlikely]]
+      return ReleaseElsewhere(slot, token, serial);
+    return GiveBackBy(thread_first, slot, token);
   }
 
   bool StillHeld(SlotIndex slot, FencingToken token) const noexcept {
@@ -110,47 +107,55 @@ class LocalPool {
   const std::string& name() const noexcept { return name_; }
   uint32_t capacity() const noexcept { return state()->capacity; }
   Session& session() const noexcept { return session_; }
-  // Where this pool's entry is in thread_caches. The serials of its states carry it, too.
-  uint32_t cache_index() const noexcept { return cache_index_; }
-  static uint32_t CacheOf(uint32_t serial) noexcept { return serial % kThreadCaches; }
-  uint32_t NextSerial() noexcept { return ++states_made_ * kThreadCaches + cache_index_; }
+  static uint32_t NextSerial() noexcept;
   const ProcessMark& mark() const noexcept { return mark_; }
 
   // -- for the session
   // Never null after the first Publish.
-  const LocalState* state() const noexcept { return state_.load(std::memory_order_acquire); }
+  LEASEPLANE_HOT const LocalState* state() const noexcept {
+    return state_.load(std::memory_order_acquire);
+  }
   void Publish(const LocalState* s) { state_.store(s, std::memory_order_release); }
 
  private:
-  // Attached as `s` says, in this process, and nothing is the matter. In a child of fork() it reads
-  // false, so that the segments, which the child has not got, are not touched.
-  bool IsPlainlyCurrent(const LocalState& s) const noexcept {
-    return RealMemory::Load(flags_.word) == s.attachment.attach_gen;
+  // Nothing is the matter with what `mine` is attached to. In a child of fork() it reads false, so
+  // that the segments, which the child has not got, are not touched.
+  LEASEPLANE_HOT static bool IsUndisturbed(const ThreadCache& mine) noexcept {
+    return RealMemory::Load(*mine.context.process_word) == mine.context.attach_gen;
   }
-  Taken TryAcquireSlowly() noexcept;
+  LEASEPLANE_HOT bool IsPlainlyCurrent(const ThreadCache& mine) const noexcept {
+    return mine.pool == this && IsUndisturbed(mine);
+  }
+  LEASEPLANE_HOT Taken TakeBy(ThreadCache& mine) noexcept {
+    LocalGrant grant;
+    if (leaseplane::TryAcquire(mine.context, grant) != TryResult::kOk) [[unlikely]]
+      return mine.state == state() ? Taken{} : TryAcquireElsewhere();
+    return {grant.token, grant.slot, mine.serial};
+  }
+  LEASEPLANE_HOT Reason GiveBackBy(ThreadCache& mine, SlotIndex slot, FencingToken token) noexcept {
+    const ReleaseResult result = leaseplane::Release(mine.context, slot, token);
+    if (result == ReleaseResult::kOk) [[likely]]
+      return Reason::kNone;
+    return FinishRelease(*mine.state, result, slot, token);
+  }
+  // The same by the thread's other contexts, and what is rare.
+  Taken TryAcquireElsewhere() noexcept;
+  Reason ReleaseElsewhere(SlotIndex slot, FencingToken token, uint32_t serial) noexcept;
   Reason ReleaseSlowly(SlotIndex slot, FencingToken token) noexcept;
 
-  LEASEPLANE_HOT ThreadRecord<RealMemory>& RecordOf(const LocalState& s,
-                                                    uint32_t cache) const noexcept {
-    const ThreadCache& cached = thread_caches[cache];
-    if (cached.state == &s) [[likely]]
-      return *cached.record;
-    return BorrowRecord(s);
-  }
-  ThreadRecord<RealMemory>& RecordOf(const LocalState& s) const noexcept {
-    return RecordOf(s, cache_index_);
+  // The calling thread's. REQUIRES the process that attached.
+  ThreadContext<RealMemory>& ContextOf(const LocalState& s) const noexcept {
+    if (thread_first.state == &s) return thread_first.context;
+    ThreadCache& mine = thread_caches[cache_index_];
+    return mine.state == &s ? mine.context : LoadContext(s);
   }
   static uint32_t NextCacheIndex() noexcept;
-  ThreadRecord<RealMemory>& BorrowRecord(const LocalState& s) const;
+  ThreadContext<RealMemory>& LoadContext(const LocalState& s) const;
 
   static bool IsClaimed(const LocalState& s, SlotIndex slot, FencingToken token) noexcept {
     return slot < s.claims->max_capacity() && s.claims->HeldToken(slot) == token;
   }
 
-  LEASEPLANE_HOT TryResult TryOnce(const LocalState& s, ThreadRecord<RealMemory>& record,
-                                   LocalGrant& grant) noexcept {
-    return leaseplane::TryAcquire(s.attachment, flags_, *s.claims, record, grant);
-  }
   Reason TryEverySlot(const LocalState& s, LocalGrant& grant);
   WaitResult WaitOn(const LocalState& s, int64_t started_ns, int64_t deadline_ns,
                     LocalGrant& grant);
@@ -165,8 +170,8 @@ class LocalPool {
   const ProcessMark mark_;
   Session& session_;
   const std::string name_;
-  const uint32_t cache_index_;
-  uint32_t states_made_ = 0;  // the library thread's
+  const uint32_t cache_index_;  // this pool's in thread_caches
+  uint32_t states_made_ = 0;    // the library thread's
 };
 
 }  // namespace internal
