@@ -22,7 +22,8 @@ const seconds = (value) => {
   if (size < 1e-3) return `${round(value * 1e6)} µs`;
   if (size < 1) return `${round(value * 1e3)} ms`;
   if (size < 60) return `${round(value)} s`;
-  return size < 3600 ? `${round(value / 60)} min` : `${round(value / 3600)} h`;
+  if (size < 3600) return `${round(value / 60)} min`;
+  return size < 172800 ? `${round(value / 3600)} h` : `${round(value / 86400)} d`;
 };
 const UNITS = { s: seconds, ops: (v) => `${round(v)} ops/s`, reqps: (v) => `${round(v)} req/s`,
   percentunit: (v) => `${round(v * 100)}%`, short: (v) => round(v) };
