@@ -70,7 +70,7 @@ def overview():
     return p.dashboard("leaseplane-overview", "Leaseplane: overview",
                        "All daemons and pools: is everything served, and where does it press?",
                        [INSTANCE, POOLS], [
-        [p.stat("Daemons up", "sum(up{job=\"leaseplane\", instance=~\"$instance\"})", width=3,
+        [p.stat("Daemons up", "sum(up{job=\"leaseplane\", instance=~\"$instance\"})", width=2,
                 steps=p.thresholds((1, p.GREEN), base=p.RED), links=["LeaseplaneDown"]),
          p.stat("Reasons for not serving", f"sum(leaseplane_unready{{{DAEMON}}})", width=3,
                 steps=NONE_IS_GOOD, links=["LeaseplaneNotServing"],
@@ -79,7 +79,7 @@ def overview():
                 f"/ sum(leaseplane_pool_slots{{{POOL}}})", unit="percentunit", steps=FULL,
                 bounds=(0, 1), width=3),
          p.stat("Leases granted", f"sum(rate(leaseplane_leases_acquired_total{{{POOL}}}{RATE}))",
-                unit="ops", steps=NEUTRAL, width=3),
+                unit="ops", steps=NEUTRAL),
          p.stat("Waiters", f"sum(leaseplane_pool_waiters{{{POOL}}})", steps=FEW_ARE_GOOD, width=3),
          p.stat("Integrity violations", "sum(increase(leaseplane_integrity_violations_total"
                 f"{{{POOL}}}[$__range]))", steps=NONE_IS_GOOD, decimals=0, width=3,

@@ -180,8 +180,9 @@ function drawTable(box, panel, answers) {
   for (const row of rows.values()) {
     const line = element(table, "tr");
     labels.forEach((l) => element(line, "td", "label", row.metric[l]));
-    row.values.forEach((value, i) => {
-      const set = settings(headings[labels.length + i]);
+    answers.forEach((_, i) => {
+      const [value, set] = [row.values[i], settings(headings[labels.length + i])];
+      if (value === undefined) return element(line, "td");  // not in this column's answer
       const cell = element(line, "td", "", show(value, set.unit ?? "short"));
       if (set.thresholds) cell.style.color = stepColor(set.thresholds.steps, value);
     });
