@@ -7,8 +7,12 @@
 
 FROM debian:bookworm-slim AS build
 WORKDIR /src
-# The package list is the one of ./dev; it changes less often than the sources.
+# The package list is the one of ./dev, which reads these files; they change less often than the
+# sources.
 COPY dev ./
+COPY deploy/tasks.sh deploy/
+COPY tests/verify/tasks.sh tests/verify/
+COPY tests/bench/tasks.sh tests/bench/
 RUN ./dev deps core
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/ccache \

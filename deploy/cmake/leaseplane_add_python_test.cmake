@@ -18,6 +18,7 @@ function(leaseplane_add_python_test)
   list(JOIN arg_PATHS ":" more_paths)
   set(environment
       LEASEPLANE_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}
+      LEASEPLANE_SOURCE_DIR=${PROJECT_SOURCE_DIR}
       PYTHONPATH=${folder_of_stubs}:${tests}/integration/python:${tests}/verify:${more_paths}
       ${arg_ENV})
   set_tests_properties(

@@ -31,6 +31,8 @@ NONE_IS_GOOD = p.thresholds((1, p.RED))
 FEW_ARE_GOOD = p.thresholds((1, p.YELLOW))
 NEUTRAL = p.thresholds(base=p.BLUE)
 LATE = p.thresholds((0.25, p.ORANGE), (0.5, p.RED))
+CERTIFICATE_END = "leaseplane_tls_certificate_not_after_timestamp_seconds"
+DAY_S = 86400
 
 
 def quantile(q, metric, selector, by="pool, path"):
@@ -68,21 +70,29 @@ def overview():
     return p.dashboard("leaseplane-overview", "Leaseplane: overview",
                        "All daemons and pools: is everything served, and where does it press?",
                        [INSTANCE, POOLS], [
-        [p.stat("Daemons up", "sum(up{job=\"leaseplane\", instance=~\"$instance\"})",
+        [p.stat("Daemons up", "sum(up{job=\"leaseplane\", instance=~\"$instance\"})", width=2,
                 steps=p.thresholds((1, p.GREEN), base=p.RED), links=["LeaseplaneDown"]),
-         p.stat("Reasons for not serving", f"sum(leaseplane_unready{{{DAEMON}}})",
+         p.stat("Reasons for not serving", f"sum(leaseplane_unready{{{DAEMON}}})", width=3,
                 steps=NONE_IS_GOOD, links=["LeaseplaneNotServing"],
                 about="Daemons that recover, drain or have no store."),
          p.stat("Slots in use", f"sum(leaseplane_pool_busy_slots{{{POOL}}}) "
                 f"/ sum(leaseplane_pool_slots{{{POOL}}})", unit="percentunit", steps=FULL,
-                bounds=(0, 1)),
+                bounds=(0, 1), width=3),
          p.stat("Leases granted", f"sum(rate(leaseplane_leases_acquired_total{{{POOL}}}{RATE}))",
                 unit="ops", steps=NEUTRAL),
-         p.stat("Waiters", f"sum(leaseplane_pool_waiters{{{POOL}}})", steps=FEW_ARE_GOOD),
+         p.stat("Waiters", f"sum(leaseplane_pool_waiters{{{POOL}}})", steps=FEW_ARE_GOOD, width=3),
          p.stat("Integrity violations", "sum(increase(leaseplane_integrity_violations_total"
-                f"{{{POOL}}}[$__range]))", steps=NONE_IS_GOOD, decimals=0,
+                f"{{{POOL}}}[$__range]))", steps=NONE_IS_GOOD, decimals=0, width=3,
                 links=["LeaseplaneIntegrityViolations"],
-                about="In the time shown. Anything but 0 needs a look.")],
+                about="In the time shown. Anything but 0 needs a look."),
+         p.stat("Damaged pools", f"sum(leaseplane_pool_damaged{{{POOL}}})", steps=NONE_IS_GOOD,
+                width=3, links=["LeaseplanePoolDamaged"],
+                about="They have lost shared memory and grant nothing."),
+         p.stat("First certificate ends in", f"min({CERTIFICATE_END}{{{DAEMON}}} - time())",
+                unit="s", decimals=0, width=3, bounds=(None, None),
+                steps=p.thresholds((2 * DAY_S, p.YELLOW), (14 * DAY_S, p.GREEN), base=p.RED),
+                links=["LeaseplaneCertificateExpires"],
+                about="No data: no daemon has TLS. Certificates of a few days are always yellow.")],
         [p.table("Pools", pools, by=["instance", "pool"], height=7, overrides=[to_pool])],
         [p.lines("Slots in use, share of the pool",
                  p.target(f"pool:leaseplane_busy_slots:ratio{{{POOL}}}", "{{pool}}"),
@@ -118,18 +128,21 @@ def pool():
     return p.dashboard("leaseplane-pool", "Leaseplane: pool",
                        "One pool: its slots, who waits, how leases begin and end.",
                        [INSTANCE, ONE_POOL], [
-        [p.stat("Slots", f"sum(leaseplane_pool_slots{{{POOL}}})", steps=NEUTRAL),
-         p.stat("Free", f"sum(leaseplane_pool_free_slots{{{POOL}}})",
+        [p.stat("Slots", f"sum(leaseplane_pool_slots{{{POOL}}})", steps=NEUTRAL, width=3),
+         p.stat("Free", f"sum(leaseplane_pool_free_slots{{{POOL}}})", width=3,
                 steps=p.thresholds((1, p.GREEN), base=p.RED), links=["LeaseplanePoolExhausted"]),
-         p.stat("Leased", busy, steps=NEUTRAL),
-         p.stat("Waiters", f"sum(leaseplane_pool_waiters{{{POOL}}})", steps=FEW_ARE_GOOD),
+         p.stat("Leased", busy, steps=NEUTRAL, width=3),
+         p.stat("Waiters", f"sum(leaseplane_pool_waiters{{{POOL}}})", steps=FEW_ARE_GOOD, width=3),
          p.stat("First in queue waits", f"max(leaseplane_pool_first_wait_seconds{{{POOL}}})",
                 unit="s", steps=p.thresholds((60, p.YELLOW), (600, p.RED)), decimals=1,
                 links=["LeaseplaneWaitersStarving", "LeaseplaneWaitsLong"]),
          p.stat("Token epochs used", f"max(leaseplane_token_epoch_used_ratio{{{POOL}}})",
                 unit="percentunit", decimals=1, bounds=(0, 1),
                 steps=p.thresholds((0.8, p.YELLOW), (0.9, p.RED)),
-                links=["LeaseplaneTokenEpochRunningOut"])],
+                links=["LeaseplaneTokenEpochRunningOut"]),
+         p.stat("Damaged", f"max(leaseplane_pool_damaged{{{POOL}}})", steps=NONE_IS_GOOD,
+                links=["LeaseplanePoolDamaged"],
+                about="1: it has lost shared memory and grants nothing.")],
         [p.lines("Slots", p.target(f"sum by (path) (leaseplane_pool_busy_slots{{{POOL}}})",
                                    "leased, {{path}}"),
                  p.target(f"sum by (reason) (leaseplane_pool_withheld_slots{{{POOL}}})",

@@ -56,6 +56,7 @@ std::vector<FileError> CredentialsWatch::ReadAtStart() {
         obs::Log(obs::Level::kError, "the TLS certificate has expired",
                  {{"file", files_.tls.cert}});
       }
+      figures_.certificate_not_before_unix_s = material->not_before_unix_s;
       figures_.certificate_not_after_unix_s = material->not_after_unix_s;
       tls_ = std::make_shared<const TlsMaterial>(std::move(*material));
     } else {
@@ -131,6 +132,7 @@ void CredentialsWatch::CheckTls() {
   auto material = std::make_shared<const TlsMaterial>(std::get<TlsMaterial>(std::move(loaded)));
   {
     obs::MutexLock lock(&mu_);
+    figures_.certificate_not_before_unix_s = material->not_before_unix_s;
     figures_.certificate_not_after_unix_s = material->not_after_unix_s;
     tls_ = std::move(material);
   }

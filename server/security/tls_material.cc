@@ -129,13 +129,14 @@ class Loader {
 
   void CheckValidity(const std::string& path, const X509& certificate) {
     material_.not_after_unix_s = UnixSecondsOf(X509_get0_notAfter(&certificate));
-    const int64_t not_before_unix_s = UnixSecondsOf(X509_get0_notBefore(&certificate));
+    material_.not_before_unix_s = UnixSecondsOf(X509_get0_notBefore(&certificate));
     if (validity_ == Validity::kAny) return;
     if (material_.not_after_unix_s < now_unix_s_) {
       Fail("tls.cert", absl::StrCat(path, ": expired on ", TimeText(material_.not_after_unix_s)),
            "a certificate that is valid now");
-    } else if (not_before_unix_s > now_unix_s_) {
-      Fail("tls.cert", absl::StrCat(path, ": not valid before ", TimeText(not_before_unix_s)),
+    } else if (material_.not_before_unix_s > now_unix_s_) {
+      Fail("tls.cert",
+           absl::StrCat(path, ": not valid before ", TimeText(material_.not_before_unix_s)),
            "a certificate that is valid now");
     }
   }

@@ -23,8 +23,9 @@ struct TlsFiles {
 struct TlsMaterial {
   std::string cert_chain_pem;  // the server's certificate first
   std::string private_key_pem;
-  std::string client_ca_pem;     // empty: none
-  int64_t not_after_unix_s = 0;  // of the server's certificate
+  std::string client_ca_pem;  // empty: none
+  // Of the server's certificate.
+  int64_t not_before_unix_s = 0, not_after_unix_s = 0;
 };
 
 enum class Validity {

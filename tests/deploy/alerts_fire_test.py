@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Alerts against what they are for, in a real daemon and a real Prometheus: a pool that is full, a
-worker that dies, a daemon that is gone, a disk that is full, shared memory that is written to.
-Only how long a condition has to last is shortened, to 2 s."""
+worker that dies, a daemon that is gone, a disk that is full, shared memory that is written to or
+lost, a certificate at its end. Only how long a condition has to last is shortened, to 2 s."""
 
 import mmap
 import os
 import pathlib
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -18,6 +19,8 @@ import grpc
 
 import scene
 import testbed
+import tls_testbed
+from lost_memory import lose_a_page
 from leaseplane.v1 import lease_service_pb2 as pb
 
 MESSAGE_BYTES, MAGIC, K_HELLO, K_OPEN_POOL, K_POOL_OPENED = 128, 0x4C504131, 1, 2, 66
@@ -40,12 +43,12 @@ def damage_a_slot(socket_path):
 
 
 class AlertsFireTest(unittest.TestCase):
-    def start(self, root=None):
+    def start(self, *flags, root=None):
         rules = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="lp-rules-")))
         for path in scene.RULES.glob("leaseplane.*.yml"):
             short = re.sub(r"for: \d+[mh]$", "for: 2s", path.read_text(), flags=re.M)
             (rules / path.name).write_text(short)
-        self.daemon = testbed.Daemon(pools=("gpu=1",), root=root).start()
+        self.daemon = testbed.Daemon(*flags, pools=("gpu=1",), root=root).start()
         self.addCleanup(self.daemon.close)
         self.prometheus = scene.Prometheus(self.daemon.metrics_address, rules)
         self.addCleanup(self.prometheus.close)
@@ -95,6 +98,29 @@ class AlertsFireTest(unittest.TestCase):
         for _ in damage_a_slot(self.daemon.socket.parent / "attach.sock"):
             self.expect("LeaseplaneIntegrityViolations")
             self.assertIn("shared memory was damaged", self.daemon.log_text())
+
+    def test_lost_shared_memory(self):
+        self.start()
+        held = self.acquire()
+        lose_a_page(self.daemon.worker_pid(), "/memfd:leaseplane-gpu-data")
+        self.expect("LeaseplanePoolDamaged")
+        self.assertIn("shared memory of a pool was lost", self.daemon.log_text())
+        self.daemon.leases().RenewLease(pb.RenewLeaseRequest(
+            name=held.name, fencing_token=held.fencing_token), **testbed.PATIENT)
+
+    def test_a_certificate_near_its_end_and_its_renewal(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="lp-cert-")))
+        self.put_certificate(folder, "server-ending")
+        self.start(*tls_testbed.tls_flags("server", folder=folder))
+        self.expect("LeaseplaneCertificateExpires")
+        self.put_certificate(folder, "server")
+        testbed.wait_until(lambda: "LeaseplaneCertificateExpires" not in self.firing(),
+                           "the alert to end")
+
+    def put_certificate(self, folder, name):
+        for suffix in ("pem", "key"):
+            shutil.copy(tls_testbed.CERTS / f"{name}.{suffix}", folder / f"next.{suffix}")
+            (folder / f"next.{suffix}").rename(folder / f"server.{suffix}")
 
     def test_a_disk_that_is_full_and_has_room_again(self):
         root = tempfile.mkdtemp(prefix="lp-disk-")

@@ -16,6 +16,7 @@ import tempfile
 import unittest
 
 import testbed
+import tls_testbed
 from leaseplane.v1 import lease_service_pb2 as pb
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -31,9 +32,9 @@ def blocks(page):
 
 class DocsTest(unittest.TestCase):
     def setUp(self):
-        self.daemon = testbed.Daemon(pools=("gpu=2",)).start()
+        self.daemon = testbed.Daemon(*tls_testbed.tls_flags(), pools=("gpu=2",)).start()
         self.addCleanup(self.daemon.close)
-        self.lease = self.daemon.leases().AcquireLease(
+        self.lease = self.daemon.leases(unix=True).AcquireLease(
             pb.AcquireLeaseRequest(parent="pools/gpu"), **testbed.PATIENT).lease
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="lp-doc-")))
         for name in ("deploy", "tests/deploy"):

@@ -3,11 +3,14 @@
 """kubectl for the pages of docs/deploy, where there is no cluster.
 
 `kustomize` renders, `apply -k` validates the objects and runs their pod with podman, `rollout
-status` waits for the readiness probe, `exec` runs in the pod's container, `delete -k` removes it.
-Everything else is an error. Volumes that podman does not have become folders: claims and folders
-of the node. LEASEPLANE_STAND_IN_DIR keeps what is running.
+status` waits for the readiness probe, `exec` runs in the pod's container, `delete -k` removes it;
+`create secret generic` keeps files for the pods that are started later, or prints the Secret, and
+`apply -f -` of it changes what is mounted. Everything else is an error. Volumes that podman does
+not have become folders: claims and folders of the node. LEASEPLANE_STAND_IN_DIR keeps what is
+running.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -17,7 +20,7 @@ import sys
 import yaml
 
 import manifests
-from kubelet import PodmanPod
+from kubelet import PodmanPod, SecretFolder
 from podman import IMAGE, attempt, podman, say, wait_until
 from validation import faults
 
@@ -51,7 +54,41 @@ def local_pod(objects, name):
             config_map, = [o for o in manifests.of_kind(objects, "ConfigMap")
                            if o["metadata"]["name"] == volume["configMap"]["name"]]
             config_map["metadata"]["name"] = volume["configMap"]["name"] = f"{name}-pools"
-    return PodmanPod(name, template, manifests.of_kind(objects, "ConfigMap"), folder)
+    return PodmanPod(name, template, manifests.of_kind(objects, "ConfigMap"), folder, secrets())
+
+
+def secrets():
+    return {path.stem.removeprefix("secret-"): {
+        name: base64.b64decode(content)
+        for name, content in json.loads(path.read_text())["data"].items()}
+            for path in RUNNING.glob("secret-*.json")}
+
+
+def keep_secret(made):
+    wrong = faults([made])
+    if wrong:
+        sys.exit(wrong)
+    name = made["metadata"]["name"]
+    (RUNNING / f"secret-{name}.json").write_text(json.dumps(made))
+    for folder in RUNNING.glob(f"*/{name}"):
+        mounted = (folder / "..data" / next(iter(made["data"]))).stat()
+        SecretFolder(folder, mounted.st_mode & 0o777, mounted.st_gid).put(secrets()[name])
+
+
+def create_secret(name, *flags):
+    files = dict(flag.removeprefix("--from-file=").split("=", 1) for flag in flags
+                 if flag.startswith("--from-file="))
+    made = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name},
+            "data": {key: base64.b64encode(pathlib.Path(path).read_bytes()).decode()
+                     for key, path in files.items()}}
+    match flags[len(files):]:
+        case ():
+            keep_secret(made)
+            say(f"secret/{name} created")
+        case ("--dry-run=client", "-o", "yaml"):
+            print(yaml.safe_dump(made))
+        case _:
+            sys.exit(f"create secret generic {flags}")
 
 
 def pod_name(workload):
@@ -113,6 +150,12 @@ def main(arguments):
     match arguments:
         case ["kustomize", folder]:
             print(yaml.safe_dump_all(manifests.render(folder)))
+        case ["create", "secret", "generic", name, *flags]:
+            create_secret(name, *flags)
+        case ["apply", "-f", "-"]:
+            keep_secret(yaml.safe_load(sys.stdin))
+        case ["delete", "secret", name]:
+            (RUNNING / f"secret-{name}.json").unlink()
         case ["apply", "-k", folder]:
             apply(folder)
         case ["rollout", "status", target]:

@@ -13,18 +13,42 @@ import time
 
 import yaml
 
-from podman import attempt, first_pid, podman, say, state, wait_until
+from podman import attempt, first_pid, inspect, podman, say, state, wait_until
 
 START_ATTEMPTS = 3
+
+
+class SecretFolder:
+    """A Secret as a kubelet mounts it: links through `..data`, which turns in one step."""
+
+    def __init__(self, path, mode, group):
+        self.path, self.mode, self.group = path, mode, group
+        path.mkdir(exist_ok=True)
+
+    def put(self, files):
+        version = self.path / f"..version-{len(list(self.path.glob('..version-*'))) + 1}"
+        version.mkdir()
+        for name, content in files.items():
+            (version / name).write_bytes(content)
+            (version / name).chmod(self.mode)
+            os.chown(version / name, 0, self.group)
+            link = self.path / name
+            if not link.is_symlink():
+                link.symlink_to(f"..data/{name}")
+        turned = self.path / "..turned"
+        turned.symlink_to(version.name)
+        turned.rename(self.path / "..data")
 
 
 class PodmanPod:
     """A pod made of a rendered template and the folder its volumes live in."""
 
-    def __init__(self, name, template, config_maps, folder):
+    def __init__(self, name, template, config_maps, folder, secrets=None, network="none"):
+        """`secrets`: {name: {file: bytes}}, for volumes made of them."""
         self.name = name
         self.folder = pathlib.Path(folder)
         self.config_maps = config_maps
+        self.secrets, self.network = secrets or {}, network
         self.spec = self.adapt(template["spec"])
 
     def adapt(self, spec):
@@ -55,6 +79,13 @@ class PodmanPod:
                 os.chown(path, 0, group or 0)
                 path.chmod(0o2777)
                 volume["hostPath"] = {"path": str(path), "type": "Directory"}
+            if "secret" in volume:
+                secret = volume.pop("secret")
+                mounted = SecretFolder(self.folder / volume["name"], secret["defaultMode"],
+                                       group or 0)
+                mounted.put(self.secrets[secret["secretName"]])
+                volume["hostPath"] = {"path": str(mounted.path), "type": "Directory"}
+                self.mounted = {**getattr(self, "mounted", {}), secret["secretName"]: mounted}
         spec["restartPolicy"] = "Never"
         return spec
 
@@ -66,13 +97,22 @@ class PodmanPod:
     def __enter__(self):
         self.file = self.folder / "pod.yaml"
         self.file.write_text(self.document())
-        podman("play", "kube", "--network=none", self.file)
+        podman("play", "kube", f"--network={self.network}", self.file)
         return self
 
     def __exit__(self, *_):
         attempt("pod", "rm", "-f", "-t", "0", self.name)
         for config_map in self.config_maps:
             attempt("volume", "rm", config_map["metadata"]["name"])
+
+    def address(self):
+        """Of the pod in its network."""
+        infra = podman("pod", "inspect", "--format", "{{.InfraContainerID}}", self.name)
+        return inspect(infra)["NetworkSettings"]["Networks"][self.network]["IPAddress"]
+
+    def change_secret(self, name, files):
+        """A kubelet does it some time after the Secret has changed."""
+        self.mounted[name].put(files)
 
     def container(self, name):
         return f"{self.name}-{name}"

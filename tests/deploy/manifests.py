@@ -4,6 +4,7 @@
 import pathlib
 import shutil
 import subprocess
+import tempfile
 
 import yaml
 
@@ -12,6 +13,7 @@ import podman
 HERE = pathlib.Path(__file__).resolve().parent
 KUBERNETES = podman.ROOT / "deploy/kubernetes"
 SHAPES = ("sidecar", "sidecar-classic", "daemonset", "statefulset")
+TLS_SHAPES = ("tls/sidecar", "tls/daemonset", "tls/statefulset")
 
 
 def npm_folder():
@@ -40,6 +42,20 @@ def render(folder):
 
 def render_shape(shape):
     return render(KUBERNETES / shape)
+
+
+def render_with(shape, *components):
+    """The shape with components, as a kustomization of somebody's own."""
+    with tempfile.TemporaryDirectory() as name:
+        # kustomize takes relative paths only.
+        folder = pathlib.Path(name) / "kubernetes"
+        shutil.copytree(KUBERNETES, folder)
+        (folder / "own").mkdir()
+        (folder / "own/kustomization.yaml").write_text(yaml.safe_dump({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+            "resources": [f"../{shape}"],
+            "components": [f"../components/{component}" for component in components]}))
+        return render(folder / "own")
 
 
 def of_kind(documents, kind):

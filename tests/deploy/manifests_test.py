@@ -5,7 +5,6 @@
 import copy
 import pathlib
 import re
-import shutil
 import subprocess
 import tempfile
 import unittest
@@ -27,15 +26,7 @@ QUARANTINE_MAX_S, STARTUP_MARGIN_S = 60, 30
 
 def with_podmonitor(shape):
     """The shape with the component that needs the Prometheus Operator."""
-    with tempfile.TemporaryDirectory() as name:
-        # kustomize takes relative paths only.
-        folder = pathlib.Path(name) / "kubernetes"
-        shutil.copytree(manifests.KUBERNETES, folder)
-        (folder / "own").mkdir()
-        (folder / "own/kustomization.yaml").write_text(yaml.safe_dump({
-            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-            "resources": [f"../{shape}"], "components": ["../components/podmonitor"]}))
-        return manifests.render(folder / "own")
+    return manifests.render_with(shape, "podmonitor")
 
 
 class ManifestsTest(unittest.TestCase):

@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = sorted((ROOT / "docs/deploy").glob("*.md")) + [ROOT / "docs/deploy.md"]
 # Pages of others run in tests of their own; what these pages may hold besides commands.
-OURS = {"container", "compose", "sidecar", "daemonset", "statefulset", "deploy"}
+OURS = {"container", "compose", "sidecar", "daemonset", "statefulset", "tls", "deploy"}
 NOT_COMMANDS = {"yaml", "text"}
 PROMETHEUS_IMAGE = "localhost/leaseplane-prometheus:dev"
 
@@ -92,7 +92,7 @@ class PagesTest(unittest.TestCase):
         self.assertIn("image leaseplane:", out)
 
     def test_kubernetes(self):
-        for name in ("sidecar", "daemonset", "statefulset"):
+        for name in ("sidecar", "daemonset", "statefulset", "tls"):
             with self.subTest(name):
                 out = self.run_page(name)
                 self.assertIn("is ready", out)
@@ -111,6 +111,7 @@ class PagesTest(unittest.TestCase):
             environment = {
                 "DOCKER_HOST": f"unix://{api}", "COMPOSE_PROJECT_NAME": f"lppage{os.getpid()}",
                 "LEASEPLANE_IMAGE": IMAGE, "LEASEPLANE_PORT": free_port(),
+                "LEASEPLANE_TLS_DIR": str(self.folder / "tls"),
                 "PROMETHEUS_PORT": free_port(), "GRAFANA_PORT": free_port(), **self.stand_ins()}
             try:
                 out = self.run_page("compose", **environment)

@@ -5,7 +5,8 @@
 Half of the kills and more are aimed at attach and grant: a client that has just been told to begin
 is killed within the time that attaching and the first grants take. The others hit clients in the
 middle of their load, and the daemon, also while it recovers and while clients attach to it.
-LEASEPLANE_KILLS (500) is their number, LEASEPLANE_SEED their course.
+LEASEPLANE_KILLS (500) is their number, LEASEPLANE_SEED their course, LEASEPLANE_DAEMON_SHARE (0.06)
+how many of them hit the daemon: few, because each is followed by the grace.
 """
 
 import collections
@@ -21,7 +22,7 @@ from witness import CHURN
 KILLS = int(os.environ.get("LEASEPLANE_KILLS", "500"))
 SEED = int(os.environ.get("LEASEPLANE_SEED", "0")) or random.randrange(2**31)
 CLIENTS, CAPACITY = 4, 2
-DAEMON_SHARE = 0.06
+DAEMON_SHARE = float(os.environ.get("LEASEPLANE_DAEMON_SHARE", "0.06"))
 ENTRY_PHASES = ("attaching", "acquiring")
 
 

@@ -22,6 +22,7 @@ import urllib.request
 import grpc
 
 import testbed
+import tls_testbed
 from google.protobuf import duration_pb2
 from leaseplane.v1 import admin_service_pb2 as admin_pb, lease_service_pb2 as pb
 
@@ -102,8 +103,7 @@ class Load:
         self.daemon, self.random = daemon, random.Random(seed)
         self.stopping = threading.Event()
         self.surge = threading.Event()
-        self.channel = daemon.channel()
-        self.stub = daemon.leases()
+        self.stub = tls_testbed.leases(daemon.grpc_address, "client-uri")
         jobs = [self.remote] * 6 + [self.local] * 4 + [self.odd, self.keep_alive]
         self.threads = [threading.Thread(target=job, args=(i,)) for i, job in enumerate(jobs)]
         for thread in self.threads:
@@ -202,7 +202,7 @@ class Scene:
 
     def __init__(self):
         with contextlib.ExitStack() as stack:
-            self.daemon = testbed.Daemon(pools=POOLS).start()
+            self.daemon = testbed.Daemon(*tls_testbed.tls_flags(), pools=POOLS).start()
             stack.callback(self.daemon.close)
             self.daemon.admin().LockSlot(
                 admin_pb.LockSlotRequest(name="pools/db/slots/3", reason="test"), **testbed.PATIENT)

@@ -22,8 +22,9 @@ class SidecarPod(PodmanPod):
     """A pod of the daemon and CLIENTS applications, each a container and a user of its own."""
 
     def __init__(self, clients, shape="sidecar", capacity=3, hold_us=2000, image=IMAGE,
-                 state_bytes=0):
-        """`state_bytes`: the state gets a file system of its own of that size."""
+                 state_bytes=0, **pod):
+        """`state_bytes`: the state gets a file system of its own of that size. `pod`: more
+        arguments of PodmanPod."""
         self._temp = tempfile.TemporaryDirectory(prefix="lp-pod-")
         folder = pathlib.Path(self._temp.name)
         folder.chmod(0o755)
@@ -37,7 +38,7 @@ class SidecarPod(PodmanPod):
         self.put_clients(template["spec"], hold_us)
         name = f"lp-{os.getpid()}-{os.urandom(2).hex()}"
         config_maps = self.own_config_maps(documents, template["spec"], name)
-        super().__init__(name, template, config_maps, folder)
+        super().__init__(name, template, config_maps, folder, **pod)
         self.state_mount = folder / "leaseplane-state" if state_bytes else None
         if self.state_mount:
             self.mount_state(state_bytes)

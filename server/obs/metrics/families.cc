@@ -82,6 +82,9 @@ void AddCredentials(const CredentialFigures& f, Families& out) {
   AddValue(reloads, {{"result", "ok"}}, static_cast<double>(f.reloads));
   AddValue(reloads, {{"result", "failed"}}, static_cast<double>(f.reload_failures));
   if (f.certificate_not_after_unix_s == 0) return;
+  AddGauge(out, "leaseplane_tls_certificate_not_before_timestamp_seconds",
+           "When the TLS certificate in use began to be valid, in seconds since 1970.",
+           static_cast<double>(f.certificate_not_before_unix_s));
   AddGauge(out, "leaseplane_tls_certificate_not_after_timestamp_seconds",
            "When the TLS certificate in use expires, in seconds since 1970.",
            static_cast<double>(f.certificate_not_after_unix_s));

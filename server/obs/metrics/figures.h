@@ -42,7 +42,8 @@ struct PoolFigures {
 struct CredentialFigures {
   uint64_t reloads = 0;
   uint64_t reload_failures = 0;
-  int64_t certificate_not_after_unix_s = 0;  // 0: no TLS
+  // Of the certificate in use; both 0: no TLS.
+  int64_t certificate_not_before_unix_s = 0, certificate_not_after_unix_s = 0;
 };
 
 struct DaemonFigures {

@@ -22,7 +22,8 @@ const seconds = (value) => {
   if (size < 1e-3) return `${round(value * 1e6)} µs`;
   if (size < 1) return `${round(value * 1e3)} ms`;
   if (size < 60) return `${round(value)} s`;
-  return size < 3600 ? `${round(value / 60)} min` : `${round(value / 3600)} h`;
+  if (size < 3600) return `${round(value / 60)} min`;
+  return size < 172800 ? `${round(value / 3600)} h` : `${round(value / 86400)} d`;
 };
 const UNITS = { s: seconds, ops: (v) => `${round(v)} ops/s`, reqps: (v) => `${round(v)} req/s`,
   percentunit: (v) => `${round(v * 100)}%`, short: (v) => round(v) };
@@ -179,8 +180,9 @@ function drawTable(box, panel, answers) {
   for (const row of rows.values()) {
     const line = element(table, "tr");
     labels.forEach((l) => element(line, "td", "label", row.metric[l]));
-    row.values.forEach((value, i) => {
-      const set = settings(headings[labels.length + i]);
+    answers.forEach((_, i) => {
+      const [value, set] = [row.values[i], settings(headings[labels.length + i])];
+      if (value === undefined) return element(line, "td");  // not in this column's answer
       const cell = element(line, "td", "", show(value, set.unit ?? "short"));
       if (set.thresholds) cell.style.color = stepColor(set.thresholds.steps, value);
     });

@@ -28,8 +28,9 @@ def tls_flags(cert="server", client_ca="ca", folder=None):
     return flags + (["--tls-client-ca", f"{CERTS}/{client_ca}.pem"] if client_ca else [])
 
 
-def secure(address, client=None, ca="ca", token=None):
-    """A channel of its own: `client` names a certificate."""
+def secure(address, client=None, ca="ca", token=None, server_name=None):
+    """A channel of its own: `client` names a certificate, `server_name` what the server's has to
+    name if it is not the address."""
     def read(name):
         return (CERTS / name).read_bytes()
     credentials = grpc.ssl_channel_credentials(
@@ -41,6 +42,8 @@ def secure(address, client=None, ca="ca", token=None):
     # The minimum is also how long an attempt to connect may take, handshake included.
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 20),
                ("grpc.min_reconnect_backoff_ms", 60_000), ("grpc.max_reconnect_backoff_ms", 100)]
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
     return grpc.secure_channel(address, credentials, options)
 
 

@@ -125,6 +125,7 @@ TEST_F(CredentialsWatchTest, AWorkerStartsWithACertificateThatHasExpired) {
   const auto watch = Start();
   ASSERT_NE(watch, nullptr);
   EXPECT_LT(watch->figures().certificate_not_after_unix_s, ::time(nullptr));
+  EXPECT_NE(watch->figures().certificate_not_before_unix_s, 0);
 }
 
 TEST_F(CredentialsWatchTest, NothingStartsWithAPairThatIsNone) {

@@ -39,6 +39,7 @@ TEST(TlsMaterialTest, AGoodPairIsReadAsItStands) {
   EXPECT_EQ(material.client_ca_pem, TextOf(PathOf("ca.pem")));
   EXPECT_GT(material.not_after_unix_s, ::time(nullptr) + 29 * 86'400);
   EXPECT_LE(material.not_after_unix_s, ::time(nullptr) + 30 * 86'400);
+  EXPECT_EQ(material.not_before_unix_s, material.not_after_unix_s - 30 * 86'400);
 }
 
 TEST(TlsMaterialTest, HalfOfAPairIsNotEnough) {

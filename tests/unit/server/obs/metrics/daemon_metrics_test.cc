@@ -47,7 +47,7 @@ DaemonFigures SomeFigures() {
   figures.attach_rejected = {{"rubbish", 7}};
   figures.worker_starts = 2;
   figures.store_failed = true;
-  figures.credentials = {13, 1, 1'800'000'000};
+  figures.credentials = {13, 1, 1'790'000'000, 1'800'000'000};
   return figures;
 }
 
@@ -85,6 +85,7 @@ TEST(DaemonMetrics, ServesTheFiguresUnderTheirNames) {
         "leaseplane_pool_damaged{pool=\"gpu\"} 1\n",
         "leaseplane_credential_reloads_total{result=\"ok\"} 13\n",
         "leaseplane_credential_reloads_total{result=\"failed\"} 1\n",
+        "leaseplane_tls_certificate_not_before_timestamp_seconds 1790000000\n",
         "leaseplane_tls_certificate_not_after_timestamp_seconds 1800000000\n",
         "leaseplane_attach_rejected_total{reason=\"rubbish\"} 7\n",
         "leaseplane_sessions 4\n",
