@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/bench/wait/crowd.h"
 
+#include <linux/futex.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,6 +74,7 @@ Crowd::Crowd(int workers, int64_t hold_ns, JoinProcess join)
 Crowd::~Crowd() {
   shared_->quit = 1;
   shared_->turn.fetch_add(1);
+  ::syscall(SYS_futex, &shared_->turn, FUTEX_WAKE, workers_, nullptr, nullptr, 0);
   for (const pid_t child : children_) ::waitpid(child, nullptr, 0);
   ::munmap(shared_, sizeof(Shared));
 }
@@ -104,8 +107,9 @@ void Crowd::Work(int worker, Taker& taker) {
   Shared::Worker& mine = shared_->of[worker];
   shared_->ready.fetch_add(1);
   for (uint32_t window = 1;; window += 2) {
-    // Looked at now and then: it is another process that changes it, for which no library wakes us.
-    while (shared_->turn.load() < window) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (uint32_t turn = shared_->turn.load(); turn < window; turn = shared_->turn.load()) {
+      ::syscall(SYS_futex, &shared_->turn, FUTEX_WAIT, turn, nullptr, nullptr, 0);
+    }
     if (shared_->quit.load() != 0) return;
     mine = {};
     int64_t begin_ns = NowNs();
@@ -131,6 +135,7 @@ CrowdWindow Crowd::Run(double seconds) {
   shared_->ready = 0;
   const int64_t begin_ns = NowNs();
   shared_->turn.fetch_add(1);
+  ::syscall(SYS_futex, &shared_->turn, FUTEX_WAKE, workers_, nullptr, nullptr, 0);
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
   shared_->turn.fetch_add(1);
   CrowdWindow window;
