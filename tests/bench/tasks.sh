@@ -73,7 +73,7 @@ task_bench() {
   install_group core
   install_group bench
   case $suite in
-    local | all) install_group npm ;;
+    local | all) install_npm ;;
   esac
   build_preset bench leaseplane_tests_bench leaseplaned leaseplane_python_stubs
   case $suite in

@@ -34,7 +34,8 @@ NodeProcess::NodeProcess(const std::string& subject, uint32_t capacity, int work
 }
 
 NodeProcess::~NodeProcess() {
-  std::fclose(to_);  // the end of its input ends it
+  ::kill(pid_, SIGKILL);  // it keeps nothing
+  std::fclose(to_);
   std::fclose(from_);
   ::waitpid(pid_, nullptr, 0);
 }

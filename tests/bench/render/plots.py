@@ -54,7 +54,7 @@ def local_plots(kept):
                                other["params"]["crew"] for other in find(
                                    kept, "local", name=entry["name"],
                                    metric="pair of one worker / leaseplane")})],
-                        lambda e: f"{e['name']}{'' if e['params'].get('names_slot', True) else ' *'}",
+                        lambda e: e["name"] + ("" if e["params"].get("names_slot", True) else " *"),
                         10)
     yield "node", bars("Beside pools in Node", "time of a pair / leaseplane's",
                        find(kept, "local", metric="pair beside Node / leaseplane"),

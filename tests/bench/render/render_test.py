@@ -84,7 +84,8 @@ class Targets(unittest.TestCase):
 
 class Page(unittest.TestCase):
     def test_every_entry_stands_in_a_table(self):
-        kept = results(entry("leaseplane", "pair / two CAS", {"capacity": 16, "occupancy": 0}, 1.25),
+        kept = results(entry("leaseplane", "pair / two CAS", {"capacity": 16, "occupancy": 0},
+                             1.25),
                        entry("something", "unheard of", {"a": 1}, 7.5))
         text, _ = render.page(kept, {})
         self.assertIn("| leaseplane | 16 | 1.25 |", text)

@@ -2,7 +2,8 @@
 //
 // Pools in Node, measured in windows: node pool_bench.js SUBJECT CAPACITY WORKERS. Each line of the
 // input is a number of seconds; the answer is a line {"seconds", "ops"}, the pairs of acquire and
-// release by all workers. SUBJECT is seed, generic-pool or tarn; only the first has several workers.
+// release by all workers. SUBJECT is seed, generic-pool or tarn; only the first can have several
+// workers.
 'use strict';
 
 const {Worker, isMainThread, parentPort, workerData} = require('node:worker_threads');
