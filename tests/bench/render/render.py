@@ -11,6 +11,7 @@ import argparse
 import pathlib
 import re
 import sys
+import textwrap
 
 import kept as kept_results
 import plots
@@ -56,7 +57,7 @@ def machine_table(kept):
 
 
 def noise(kept):
-    """How far the floor itself moved: two CAS on a line of one's own."""
+    """How far the floor itself moved: two CAS on a line of its own."""
     spreads = [(entry["most"] - entry["least"]) / entry["median"]
                for entry in kept.get("local", {}).get("entries", ())
                if entry["name"] == "two CAS" and entry["metric"] == "pair" and entry["median"]]
@@ -64,7 +65,7 @@ def noise(kept):
         return ""
     spreads.sort()
     return (f"Noise: the floor loop itself, two CAS on a line that nobody else touches, differed "
-            f"between its windows by\n{100 * spreads[len(spreads) // 2]:.0f} % in the median "
+            f"between\nits windows by {100 * spreads[len(spreads) // 2]:.0f} % in the median "
             f"experiment and by {100 * spreads[-1]:.0f} % in the worst.")
 
 
@@ -90,8 +91,9 @@ def target_parts(kept, notes):
     for target in targets.TARGETS:
         outcomes = [targets.outcome(figure, kept) for figure in target.figures]
         met = targets.is_met(outcomes)
-        verdict = {True: "met", False: "not met", None: "not measured in full"}[met]
-        lines += [f"### {target.number}. {target.what}", "", f"**{verdict}**", "",
+        verdict = {True: "met", False: "not met", None: "not judged: no full run"}[met]
+        lines += [f"### Target {target.number}: {verdict}", "",
+                  *textwrap.wrap(f"{target.what}.", 100), "",
                   "| figure | target | median | least .. most | met |", "|---|---|---|---|---|",
                   *map(outcome_row, outcomes), ""]
         if met is False:
@@ -129,8 +131,8 @@ def page(kept, notes):
     quick = [suite for suite, results in kept.items() if results["is_quick"]]
     parts = [HEAD]
     if quick:
-        parts += [f"From quick runs: {', '.join(quick)}. They show that all works; their figures "
-                  f"are not to be relied on.", ""]
+        parts += [f"From quick runs: {', '.join(quick)}. They show that all works; their figures",
+                  "are not to be relied on, and say nothing about targets met or missed.", ""]
     parts += ["## Machine", "", *machine_table(kept), ""]
     parts += [noise(kept), ""] if noise(kept) else []
     parts += ["## Targets", "", "Where a figure was taken at several sizes the worst stands here.",

@@ -93,6 +93,10 @@ class Page(unittest.TestCase):
 
     def test_a_target_that_is_not_met_needs_a_reason(self):
         self.assertEqual(render.page(pairs(1.3), {})[1], [1])
+        quick = pairs(1.3)
+        quick["local"]["is_quick"] = True
+        self.assertEqual(render.page(quick, {})[1], [])
+        self.assertNotIn(": not met", render.page(quick, {})[0])
         text, bare = render.page(pairs(1.3), {1: "Because."})
         self.assertEqual(bare, [])
         self.assertIn("Because.", text)

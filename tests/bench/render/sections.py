@@ -38,6 +38,8 @@ SECTIONS = (
             ("capacity",)),
     Section("local", "More workers, throughput / 2 threads", ("throughput / 2 threads",), "crew",
             ("capacity",)),
+    Section("local", "More workers, time of a pair of one of them / alone", (f"{CREW} / 1 thread",),
+            "crew", ("capacity",)),
     Section("local", "More workers, time of a pair of one of them, ns", (CREW,), "crew",
             ("capacity",), {"occupancy": 0}),
     Section("local", "Holding 32, replacing the oldest, ns", ("replace the oldest of 32",),

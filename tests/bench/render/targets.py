@@ -39,7 +39,8 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A figure of the results: `met` is None where it is shown only or not measured."""
+    """A figure of the results: `met` is None where it is shown only, not measured, or from a quick
+    run, which is not for judging."""
 
     figure: Figure
     median: float | None = None
@@ -137,14 +138,16 @@ def outcome(figure, kept):
                if figure.matches(entry)]
     if not entries:
         return Outcome(figure)
+    is_judged = figure.bound is not None and not kept[figure.suite]["is_quick"]
     medians = [entry["median"] for entry in entries]
     if figure.derive == "worst / best":
         value = max(medians) / min(medians)
-        return Outcome(figure, value, None, None, "ratio", {}, value <= figure.bound)
+        return Outcome(figure, value, None, None, "ratio", {},
+                       value <= figure.bound if is_judged else None)
     pick = min if figure.at_least else max
     entry = pick(entries, key=lambda one: one["median"])
     met = None
-    if figure.bound is not None:
+    if is_judged:
         met = (entry["median"] >= figure.bound if figure.at_least
                else entry["median"] <= figure.bound)
     at = {key: value for key, value in entry["params"].items() if key not in figure.where}
