@@ -111,6 +111,7 @@ def draw(plot):
     (draw_bars if plot["kind"] == "bars" else draw_curves)(axes, plot)
     axes.set_title(plot["title"], loc="left")
     axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
     figure.tight_layout()
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
