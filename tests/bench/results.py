@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of benchmarks as JSON: a list of {suite, name, params, metric, unit, values, median,
-spread}. `values` has one entry for each repetition; `spread` is (max - min) / median."""
+spread}. `values` has one entry for each repetition; `spread` is
+[min, max]."""
 
 import json
 import pathlib
@@ -15,10 +16,9 @@ class Results:
     def add(self, name, params, metric, unit, values):
         values = [float(value) for value in values]
         median = statistics.median(values)
-        spread = (max(values) - min(values)) / median if median else 0.0
         self.entries.append({
             "suite": self.suite, "name": name, "params": params, "metric": metric, "unit": unit,
-            "values": values, "median": median, "spread": spread})
+            "values": values, "median": median, "spread": [min(values), max(values)]})
         return median
 
     def write(self, path):

@@ -83,20 +83,19 @@ void Gang::Work(int worker) {
   batch();  // warm
   std::atomic<uint64_t>& count = shared_->counts[worker].ops;
   shared_->ready.fetch_add(1);
-  for (uint32_t seen = 0;;) {
-    while (shared_->turn.load() == seen) Wait(shared_->turn, seen);
-    seen = shared_->turn.load();
+  // Every worker answers for every window, also for one that was over before it got a core.
+  for (uint32_t window = 1;; window += 2) {
+    for (uint32_t turn = shared_->turn.load(); turn < window; turn = shared_->turn.load()) {
+      Wait(shared_->turn, turn);
+    }
     if (shared_->quit.load() != 0) return;
-    if (seen % 2 == 0) continue;
     uint64_t done = 0;
-    while (shared_->turn.load(std::memory_order_relaxed) == seen) {
+    while (shared_->turn.load(std::memory_order_relaxed) == window) {
       batch();
       done += kBatchOps;
     }
     count.store(done);
     shared_->ready.fetch_add(1);
-    seen = shared_->turn.load();
-    if (shared_->quit.load() != 0) return;
   }
 }
 

@@ -167,7 +167,8 @@ class Limits:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         count = min(count, (hard - 500) // 4)
-        server = self.daemon("sessions", "pools:\n  - id: one\n    capacity: 1\n")
+        server = self.daemon("sessions", "pools:\n  - id: one\n    capacity: 1\n",
+                             "--max-sessions-per-process", str(count))
         sockets = []
         try:
             worker = worker_of(server)

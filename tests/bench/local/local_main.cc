@@ -2,22 +2,14 @@
 //
 // The local path beside its floor, its ancestor and its peers. Usage: see --help.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <list>
 
-#include "tests/bench/harness/report.h"
+#include "tests/bench/local/node_process.h"
+#include "tests/bench/local/rounds.h"
 #include "tests/bench/local/subjects.h"
 #include "tests/support/daemon_process.h"
 
 namespace leaseplane::bench {
 namespace {
-
-struct Settings {
-  std::string out = "local.json";
-  int repetitions = 9;
-  double window = 0.04;  // seconds
-  bool quick = false;
-};
 
 constexpr uint32_t kCapacities[] = {1, 16, 100, 1024, 65'536, 1'048'576};
 
@@ -30,53 +22,6 @@ std::string Config() {
   }
   return text;
 }
-
-// Gangs of one experiment, measured in turn, again and again.
-class Rounds {
- public:
-  Rounds(const Settings& settings, Report& report) : settings_(settings), report_(report) {}
-
-  void Add(const std::string& name, const Params& params, As as, int workers, MakeBatch make,
-           double weight = 1) {
-    entries_.emplace_back();
-    Entry& entry = entries_.back();
-    entry.name = name;
-    entry.params = params;
-    entry.weight = weight;
-    entry.gang = std::make_unique<Gang>(as, workers, std::move(make));
-  }
-
-  // Figures of all, and of each as a ratio to the first.
-  void Run(const std::string& metric, const std::string& base) {
-    for (int r = 0; r < settings_.repetitions; ++r) {
-      for (Entry& entry : entries_) {
-        const Gang::Window w = entry.gang->Run(settings_.window);
-        entry.ns.push_back(w.NsPerOp(entry.gang->workers()) * entry.weight);
-      }
-    }
-    const std::vector<double>& floor = entries_.front().ns;
-    for (Entry& entry : entries_) {
-      report_.Add(entry.name, entry.params, metric, "ns", entry.ns);
-      if (&entry == &entries_.front()) continue;
-      std::vector<double> ratios;
-      for (size_t r = 0; r < floor.size(); ++r) ratios.push_back(entry.ns[r] / floor[r]);
-      report_.Add(entry.name, entry.params, metric + " / " + base, "ratio", ratios);
-    }
-    entries_.clear();
-  }
-
- private:
-  struct Entry {
-    std::string name;
-    Params params;
-    double weight = 1;
-    std::unique_ptr<Gang> gang;
-    std::vector<double> ns;
-  };
-  const Settings& settings_;
-  Report& report_;
-  std::list<Entry> entries_;
-};
 
 // Holds so many slots of a pool, at random places, in this process.
 class Holder {
@@ -149,6 +94,8 @@ void Scaling(const Settings& settings, Report& report, const std::string& target
       rounds.Add("leaseplane", params, crew.as, crew.workers, LeasePairs({target, PoolName(n)}));
     }
     rounds.Run("pair of one worker", "1 thread");
+    rounds.ReportThroughput(0, "throughput / 1 thread");
+    rounds.ReportThroughput(1, "throughput / 2 threads");
   }
 }
 
@@ -188,14 +135,51 @@ void Churn(const Settings& settings, Report& report, const std::string& target) 
   }
 }
 
+Rounds::RunWindow InNode(const char* subject, uint32_t capacity, int workers) {
+  auto process = std::make_shared<NodeProcess>(subject, capacity, workers);
+  return [process](double seconds) { return process->Run(seconds); };
+}
+
+// One process with one thread beside pools that live in one thread; two processes beside two
+// workers of Node, which share memory.
+void BesideNode(const Settings& settings, Report& report, const std::string& target) {
+  constexpr uint32_t kUnits = 1024;
+  for (const int workers : {1, 2}) {
+    Rounds rounds(settings, report);
+    const Params params{
+        {"capacity", kUnits},
+        {"crew", std::to_string(workers) + (workers == 1 ? " worker" : " workers")}};
+    rounds.Add("leaseplane", params, As::kProcesses, workers,
+               LeasePairs({target, PoolName(kUnits)}));
+    rounds.Add("seed in Node", params, workers, InNode("seed", kUnits, workers));
+    if (workers == 1) {
+      rounds.Add("generic-pool", params, workers, InNode("generic-pool", kUnits, workers));
+      rounds.Add("tarn", params, workers, InNode("tarn", kUnits, workers));
+    }
+    rounds.Run("pair beside Node", "leaseplane");
+  }
+}
+
+void ObjectPools(const Settings& settings, Report& report, const std::string& target) {
+  for (const Crew& crew : {kCrews[0], kCrews[1]}) {
+    Rounds rounds(settings, report);
+    const Params params{{"capacity", 16}, {"crew", crew.name}};
+    rounds.Add("ObjectPool", params, crew.as, crew.workers, ObjectPairs({target, PoolName(16)}));
+    rounds.Add("mutex-guarded pool of objects", params, crew.as, crew.workers, MutexObjects(16));
+    if (crew.workers == 1) rounds.Add("generic-pool", params, 1, InNode("generic-pool", 16, 1));
+    rounds.Run("object pair", "ObjectPool");
+  }
+}
+
 int Main(int argc, char** argv) {
   Settings settings;
   CLI::App app("The local path beside its floor, its ancestor and its peers");
   app.add_option("--out", settings.out, "Where the figures go, JSON");
   app.add_option("--repetitions", settings.repetitions, "Windows of each subject");
   app.add_option("--window", settings.window, "Length of a window in seconds");
-  app.add_flag("--quick", settings.quick, "One thread and scaling only");
+  app.add_flag("--quick", settings.quick, "Few windows of each");
   CLI11_PARSE(app, argc, argv);
+  if (settings.quick) settings.repetitions = 2;
   testing::DaemonProcess daemon({LEASEPLANED, Config(), {}});
   daemon.Start();
   const std::string target = daemon.unix_target();
@@ -203,10 +187,10 @@ int Main(int argc, char** argv) {
   OneThread(settings, report, target);
   Failing(settings, report, target);
   Scaling(settings, report, target);
-  if (!settings.quick) {
-    Churn(settings, report, target);
-    Peers(settings, report, target);
-  }
+  Churn(settings, report, target);
+  Peers(settings, report, target);
+  BesideNode(settings, report, target);
+  ObjectPools(settings, report, target);
   report.Write(settings.out);
   return 0;
 }

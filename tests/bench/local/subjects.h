@@ -33,6 +33,11 @@ MakeBatch LeaseFailures(const PoolRef& ref);
 // Holds `held` leases and replaces the oldest, again and again.
 MakeBatch LeaseChurn(const PoolRef& ref, size_t held);
 
+// Objects of an ObjectPool on the pool, one ObjectPool shared by the workers of a process.
+MakeBatch ObjectPairs(const PoolRef& ref);
+// The same objects in a vector under a mutex.
+MakeBatch MutexObjects(uint32_t count);
+
 // -- the algorithm this project grew out of: 32-bit slots behind a shared hint, found by scanning.
 // Works across processes.
 class SeedPool {

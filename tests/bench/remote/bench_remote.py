@@ -177,7 +177,7 @@ def report(bench):
     add_ratios(bench, out)
     for entry in out.entries[first:]:
         print(f"{entry['name']:40} {entry['metric']:26} {entry['median']:6.3f} "
-              f"(spread {entry['spread']:.2f})")
+              f"[{entry['spread'][0]:.3f} .. {entry['spread'][1]:.3f}]")
     return out
 
 
