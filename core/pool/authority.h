@@ -94,8 +94,10 @@ class Authority {
   // `grantable`, else all clear (a pool that does not know yet who holds what).
   void Initialize(Generation first_gen, bool grantable, int64_t now_ns);
   // Segment inherited from a worker that ended: believes well-formed words, rebuilds the grant
-  // bits (0 for daemon-held and locked slots), and kicks.
-  void Adopt(int64_t now_ns);
+  // bits (0 for daemon-held and locked slots), and kicks. `withheld`: slots that have a lease in
+  // the ledger or an operator's lock, whatever their words say; their bits stay 0 until Restore,
+  // Lock, TakeBack or Repair.
+  void Adopt(int64_t now_ns, std::span<const SlotIndex> withheld = {});
   void SetEpoch(Epoch epoch) {
     epoch_ = epoch;
     StorePolicy(epoch, gate(), release_word());

@@ -41,7 +41,11 @@ void Authority<M>::Initialize(Generation first_gen, bool grantable, int64_t now_
 }
 
 template <class M>
-void Authority<M>::Adopt(int64_t now_ns) {
+void Authority<M>::Adopt(int64_t now_ns, std::span<const SlotIndex> withheld) {
+  SlotBits is_withheld(words_.max_capacity);
+  for (const SlotIndex slot : withheld) {
+    if (slot < words_.max_capacity) is_withheld.Set(slot, true);
+  }
   for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
     const SlotWord word = M::Load(words_.Slot(i));
     SlotShadow& s = shadow_[i];
@@ -53,9 +57,9 @@ void Authority<M>::Adopt(int64_t now_ns) {
     if (IsWellFormed(word)) {
       s.gen_max = GenerationOfWord(word);
       // Until Restore or TakeBack says whose it is, nobody else may have it.
-      const bool daemon_word = OwnerOf(word) == kOwnerDaemon;
-      StoreGrantBit(i, s.grantable && !daemon_word);
-      if (s.grantable && StateOf(word) == SlotState::kFree) PublishSlot(words_, i);
+      const bool offered = s.grantable && OwnerOf(word) != kOwnerDaemon && !is_withheld.Contains(i);
+      StoreGrantBit(i, offered);
+      if (offered && StateOf(word) == SlotState::kFree) PublishSlot(words_, i);
     } else {
       s.quarantined = true;
       s.bump_next = true;

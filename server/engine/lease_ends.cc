@@ -98,7 +98,9 @@ void PoolEngine::OpenSlot(SlotIndex slot) {
     }
     slots_.Tidy(slot);
   }
-  if (release_locked_ && leases_.At(slot) == nullptr) authority_.Reopen(slot);
+  // Not only where release_word says LOCKED: a worker that died while it undid an operator's lock
+  // leaves a LOCKED word that nobody wants.
+  if (leases_.At(slot) == nullptr) authority_.Reopen(slot);
 }
 
 // Takes a slot from a session that lives. False: it is not held so any more.

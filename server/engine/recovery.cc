@@ -5,6 +5,7 @@
 // know was never answered to anybody.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "server/engine/pool_engine.h"
 
@@ -13,6 +14,14 @@ namespace {
 
 constexpr int64_t kGateHold = 1 * kSecond;
 constexpr int kRestoreTriesMax = 8;
+
+// Slots that are not to be offered, whatever their words say.
+std::vector<SlotIndex> WithheldBy(const LedgerContents& contents) {
+  std::vector<SlotIndex> slots;
+  for (const LeaseRecord& lease : contents.leases) slots.push_back(lease.slot);
+  for (const LockRecord& lock : contents.locks) slots.push_back(lock.slot);
+  return slots;
+}
 
 }  // namespace
 
@@ -26,7 +35,7 @@ RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
     authority_.Initialize(how.first_gen, /*grantable=*/!how.await_claims, now.boot_ns);
     authority_.SetGate(shm::Gate::kOpen);
   } else {
-    authority_.Adopt(now.boot_ns);
+    authority_.Adopt(now.boot_ns, WithheldBy(contents));
     gate_hold_until_ns_ = now.boot_ns + kGateHold;
   }
   for (Tombstone tombstone : contents.tombstones) {
@@ -36,7 +45,6 @@ RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
   for (const LeaseRecord& record : contents.leases) {
     RestoreLease(now, record, how, report, actions);
   }
-  if (!is_fresh_) FreeUnwrittenGrants(now, report, actions);
   const bool awaits_claims = is_fresh_ && how.await_claims;
   for (const LockRecord& lock : contents.locks) {
     if (lock.slot >= authority_.capacity()) continue;
@@ -46,6 +54,8 @@ RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
     if (!awaits_claims) ApplyLock(lock.slot);
     ++report.locks_applied;
   }
+  // After the locks: what is freed here must not be offered for a moment before it is locked.
+  if (!is_fresh_) FreeUnwrittenGrants(now, report, actions);
   if (!awaits_claims) {
     state_ = PoolState::kActive;
     OnReleased(now, actions);  // slots released while nobody looked

@@ -51,7 +51,15 @@ def _fuzz(target):
                  needs=(program,))
 
 
+def _model(name):
+    return Stage(f"model, {name}",
+                 ("/usr/bin/python3", "ROOT/tests/model/spin/run_spin.py", "--long",
+                  f"--model={name}", "--build=BUILD/verify/spin"),
+                 needs=("/usr/bin/spin",))
+
+
 STAGES = (
+    *(_model(name) for name in ("words", "grant", "audit", "queue", "redeclare")),
     _step("g++ -O2", "BIN/step_kill", 0),
     _step("g++ -O0", "BUILD/verify-o0/bin/step_kill", 1500),
     _step("clang -O2", "BUILD/verify-clang/bin/step_kill", 0),

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -62,6 +63,7 @@ class FakeLedger : public LedgerPort {
     if (leases.count(slot) == 0) ++misuses;
     leases[slot].ttl_ns = ttl_ns;
     leases[slot].deadline_at_ns = deadline_at_ns;
+    if (on_renew) on_renew();
     return ++seq;
   }
   uint64_t EndLease(SlotIndex slot, LeaseState ended_as, Instant now) override {
@@ -100,7 +102,8 @@ class FakeLedger : public LedgerPort {
   std::map<SlotIndex, std::string> locks;
   uint32_t tombstones_max = 64;
   uint64_t seq = 0;
-  int misuses = 0;  // calls that the port forbids
+  std::function<void()> on_renew;  // others at work during a recovery
+  int misuses = 0;                 // calls that the port forbids
 };
 
 class CountingIds final : public IdSource {

@@ -257,6 +257,46 @@ TEST_F(RecoveryTest, AWordOverwrittenUnderALeaseIsPutBackByTheTickAndTheLeaseEnd
   EXPECT_NE(first.lease.slot, second.lease.slot);
 }
 
+TEST_F(RecoveryTest, ALeasedSlotIsNotOfferedBeforeItsWordIsPutBack) {
+  Start();
+  const Grant grant = MustAcquire();
+  MustLocalAcquire(kBob);  // the other slot
+  pool_->Write(grant.lease.slot, FreeWord(GenerationOf(grant.lease.token)));
+  bool was_granted = false;
+  ledger_.on_renew = [&] { was_granted = was_granted || LocalAcquire(kAlice).has_value(); };
+  RestartAdopting();
+  EXPECT_FALSE(was_granted);
+  EXPECT_EQ(pool_->Word(grant.lease.slot), BusyWord(kOwnerDaemon, GenerationOf(grant.lease.token)));
+}
+
+TEST_F(RecoveryTest, ADrainingSlotIsNotOfferedBeforeItIsLockedAgain) {
+  options_.capacity = 3;
+  Start();
+  MustAcquire();
+  const SlotGrant held = MustLocalAcquire(kBob);
+  MustLocalAcquire(kCarol);
+  engine_->LockSlot(now_, held.slot, "fan broken", actions_);
+  bool was_granted = false;
+  ledger_.on_renew = [&] {
+    LocalClient::Release(pool_->words(), kBob, held);
+    was_granted = was_granted || LocalAcquire(kAlice).has_value();
+  };
+  RestartAdopting();
+  EXPECT_FALSE(was_granted);
+  EXPECT_EQ(StateAt(held.slot), SlotState::kLocked);
+}
+
+TEST_F(RecoveryTest, AWorkerThatDiesInAnUnlockLeavesNoSlotBehind) {
+  Start();
+  engine_->LockSlot(now_, 0, "fan broken", actions_);
+  ledger_.EraseLock(0);  // killed before the word
+  RestartAdopting();
+  Pass(kSecond);
+  EXPECT_EQ(StateAt(0), SlotState::kFree);
+  MustLocalAcquire(kAlice);
+  MustLocalAcquire(kBob);
+}
+
 TEST_F(RecoveryTest, LocksSurviveARestart) {
   Start();
   engine_->LockSlot(now_, 0, "fan broken", actions_);
