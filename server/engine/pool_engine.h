@@ -203,6 +203,13 @@ class PoolEngine {
   // life of this object; waiters are refused kDataLoss. Remote leases, whose truth is the ledger,
   // go on, are renewed, released and expire. state() is kDamaged from now on.
   void DeclareDamaged(Instant now, Actions& actions);
+  // Slots whose generations are used up and that are FREE begin again at 0, under `epoch`. REQUIRES
+  // that it is above the present one and durable. Wanted while wants_renumbering(), which costs
+  // O(capacity) while there are such slots. Nobody else notices: other slots keep their numbering.
+  void Renumber(Instant now, Epoch epoch, Actions& actions);
+  bool wants_renumbering() const { return !is_damaged_ && authority_.CanRenumber(); }
+  // true: no client takes a slot itself; everybody queues, and the daemon grants.
+  void SetBrokered(Instant now, bool is_brokered, Actions& actions);
   // The store cannot take grants: remote requests and remote waiters are refused with `reason`
   // until it is called with kNone. Local ones go on: they need no store.
   void SetRemoteRefusal(Instant now, Reason reason, Actions& actions);
@@ -308,6 +315,7 @@ class PoolEngine {
 
   PoolState state_ = PoolState::kRecovering;
   bool is_damaged_ = false;
+  bool is_brokered_ = false;
   Reason drain_reason_ = Reason::kDraining;
   Reason remote_refusal_ = Reason::kNone;
   PoolStats stats_;
