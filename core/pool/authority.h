@@ -97,6 +97,11 @@ class Authority {
   // Segment inherited from a worker that ended: believes well-formed words, rebuilds the grant
   // bits (0 for daemon-held and locked slots), and kicks.
   void Adopt(int64_t now_ns);
+  // The words move to other segments (fresh, zeroed memory of the same capacity), under a new
+  // epoch. Nothing of the old ones counts from here on: their grant bits are cleared and their gate
+  // is closed first, their sleepers woken. Returns what was believed about them. Initialize is
+  // next.
+  std::vector<SlotShadow> MoveTo(const PoolWords<M>& words, Epoch epoch);
   void SetEpoch(Epoch epoch) {
     epoch_ = epoch;
     StorePolicy(epoch, gate(), release_word());

@@ -251,6 +251,24 @@ void Authority<M>::Withdraw() {
 }
 
 template <class M>
+std::vector<SlotShadow> Authority<M>::MoveTo(const PoolWords<M>& words, Epoch epoch) {
+  Withdraw();
+  SetGate(shm::Gate::kClosed);
+  Kick(/*force=*/true);
+  M::FetchAdd(*words_.dseq, 1);
+  M::FutexWake(*words_.dseq, shm::kWakeAll);
+  words_ = words;
+  cursor_ = 0;
+  grantable_ = SlotBits(words.max_capacity);
+  round_ = WaiterRound(M::Load(*words.wcnt));
+  spent_count_ = 0;
+  seen_by_grants_ = 0;
+  ticks_with_free_ = 0;
+  SetEpoch(epoch);
+  return std::exchange(shadow_, std::vector<SlotShadow>(words.max_capacity));
+}
+
+template <class M>
 bool Authority<M>::Lock(SlotIndex slot) {
   SlotShadow& s = shadow_[slot];
   s.lock_wanted = true;

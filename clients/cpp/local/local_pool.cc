@@ -111,10 +111,25 @@ uint32_t LocalPool::NextCacheIndex() noexcept {
 }
 
 LocalPool::Taken LocalPool::TryAcquireSlowly() noexcept {
-  const LocalState& s = *state();
+  if (!mark_.IsCurrent()) return {};
+  const LocalState* s = state();
   LocalGrant grant;
-  if (!mark_.IsCurrent() || TryOnce(s, RecordOf(s), grant) != TryResult::kOk) return {};
-  return {grant.token, grant.slot, s.serial};
+  TryResult result = TryOnce(*s, RecordOf(*s), grant);
+  if (result == TryResult::kMoved && state() != s) {  // it goes on in other memory
+    s = state();
+    result = TryOnce(*s, RecordOf(*s), grant);
+  }
+  if (result != TryResult::kOk) return {};
+  return {grant.token, grant.slot, s->serial};
+}
+
+// While its pool is on its way to other segments a lease is not lost.
+bool LocalPool::StillHeldSlowly(SlotIndex slot, FencingToken token) const noexcept {
+  const bool is_moving = session_.is_moving();
+  const LocalState& s = *state();
+  if (!IsClaimed(s, slot, token)) return false;
+  return is_moving ? SessionLives(s.attachment)
+                   : leaseplane::StillHeld(s.attachment, flags_, slot, token);
 }
 
 Reason LocalPool::ReleaseSlowly(SlotIndex slot, FencingToken token) noexcept {

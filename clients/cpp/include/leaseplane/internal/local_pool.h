@@ -103,6 +103,8 @@ class LocalPool {
   bool StillHeld(SlotIndex slot, FencingToken token) const noexcept {
     if (!mark_.IsCurrent()) return false;
     const LocalState& s = *state();
+    if (!IsPlainlyCurrent(s)) [[unlikely]]
+      return StillHeldSlowly(slot, token);
     return IsClaimed(s, slot, token) && leaseplane::StillHeld(s.attachment, flags_, slot, token);
   }
 
@@ -128,6 +130,7 @@ class LocalPool {
     return RealMemory::Load(flags_.word) == s.attachment.attach_gen;
   }
   Taken TryAcquireSlowly() noexcept;
+  bool StillHeldSlowly(SlotIndex slot, FencingToken token) const noexcept;
   Reason ReleaseSlowly(SlotIndex slot, FencingToken token) noexcept;
 
   LEASEPLANE_HOT ThreadRecord<RealMemory>& RecordOf(const LocalState& s,
