@@ -162,7 +162,8 @@ class Hostile(unittest.TestCase):
         build = os.environ.get("LEASEPLANE_HOSTILE_BUILD", "g++ -O2")
         for metric, value in {
                 "hostile writes": sum(int(text) for text in outputs[:-1]),
-                "violations counted": violations, "rotations": rotations, "renewals of leases that stood":
+                "violations counted": violations, "rotations": rotations,
+                "renewals of leases that stood":
                 sum(keeper.renewals for keeper in kept), "remote leases meanwhile": churn.leases,
                 "operations of the other pool, no error": operations_under_attack,
                 "calls of an honest neighbour": granted + none,
