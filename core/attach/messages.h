@@ -14,7 +14,9 @@
 //   then, in any order:
 //   client: kEnqueue, kLeave, kAuditAnswer, kClaim, kClaimsDone
 //   daemon: kGrant, kTicketRefused, kAudit, kRevokeRequested, kLeaseEnded, kClaimResult,
-//           kWorkerRestarted, kDraining, kRefused
+//           kWorkerRestarted, kDraining, kPoolMoved, kRefused
+// kPoolMoved: the pool has new segments. The old ones grant nothing any more; the client opens the
+// pool again under the same handle and declares there what it holds (kClaim, kClaimsDone).
 // A worker that was restarted inherits the connections and says kWorkerRestarted on each: the
 // client sends every waiting ticket again. A connection that hangs up ends the session.
 //
@@ -54,6 +56,7 @@ enum class Kind : uint32_t {
   kClaimResult = 72,
   kWorkerRestarted = 73,
   kDraining = 74,
+  kPoolMoved = 75,
 };
 
 enum class Liveness : uint32_t {
@@ -168,6 +171,9 @@ struct ClaimResult {
 struct ClaimsDone {
   uint32_t pool;
 };
+struct PoolMoved {
+  uint32_t pool;
+};
 struct WorkerRestarted {
   uint64_t starts;
 };
@@ -193,6 +199,7 @@ struct Message {
     Claim claim;
     ClaimResult claim_result;
     ClaimsDone claims_done;
+    PoolMoved pool_moved;
     WorkerRestarted worker_restarted;
     unsigned char raw[kMessageBytes - 8];
   };

@@ -81,6 +81,7 @@ struct SlotShadow {
   bool bump_next = false;     // after damage: the next daemon grant skips generations
   bool pristine = false;      // never granted since Initialize
   bool republished = false;   // the scan put it into the bitmap under the generation of last_word
+  bool is_spent = false;      // its generations are used up: withheld until Renumber
 };
 
 template <class M>
@@ -98,6 +99,11 @@ class Authority {
   // the ledger or an operator's lock, whatever their words say; their bits stay 0 until Restore,
   // Lock, TakeBack or Repair.
   void Adopt(int64_t now_ns, std::span<const SlotIndex> withheld = {});
+  // The words move to other segments (fresh, zeroed memory of the same capacity), under a new
+  // epoch. Nothing of the old ones counts from here on: their grant bits are cleared and their gate
+  // is closed first, their sleepers woken. Returns what was believed about them. Initialize is
+  // next.
+  std::vector<SlotShadow> MoveTo(const PoolWords<M>& words, Epoch epoch);
   void SetEpoch(Epoch epoch) {
     epoch_ = epoch;
     StorePolicy(epoch, gate(), release_word());
@@ -129,6 +135,22 @@ class Authority {
 
   // No slot is granted directly any more, to nobody, for the life of this object.
   void Withdraw();
+
+  // -- generations that run out
+  // The generation at which a slot is withheld until it is renumbered; at most
+  // kGrantableGenerationMax, the default. Lower for tests.
+  void SetRenumberAt(Generation gen) { renumber_at_ = gen; }
+  // Slots that Scan has withheld for it, held ones included.
+  uint32_t spent_count() const { return spent_count_; }
+  // True: Renumber would do something now. O(capacity) while there are spent slots.
+  bool CanRenumber() const;
+  // Begins the generations of spent slots that are FREE again at 0, under `next`, and offers them.
+  // Appends them to `renumbered`: what is remembered about a generation of theirs, an answer under
+  // way included, means nothing any more. REQUIRES next > epoch() and durable.
+  void Renumber(Epoch next, std::vector<SlotIndex>& renumbered);
+  // false: clients take no slot themselves, only the daemon grants, spent slots too (up to the last
+  // generation there is); until it is called with true.
+  void SetDirect(bool allowed);
 
   // -- operator locks
   // True: LOCKED now. False: busy; Scan reports kDrainDone when it is done.
@@ -166,6 +188,10 @@ class Authority {
   const PoolWords<M>& words() const { return words_; }
 
  private:
+  bool CanGrant(const SlotShadow& s) const {
+    const bool is_withheld = s.is_spent && is_direct_;
+    return s.grantable && !s.daemon_held && !s.lock_wanted && !s.quarantined && !is_withheld;
+  }
   bool TryGrantAt(SlotIndex slot, SessionIndex owner, int64_t now_ns, SlotGrant& grant);
   bool IsPlausible(SlotIndex slot, Generation gen) const;  // since the last scan
   // Clients granted `gen` on a slot that is about to change under the daemon's hand.
@@ -196,6 +222,10 @@ class Authority {
   bool ScanFree(SlotIndex slot, SlotWord word, ScanReport& report);
   void ScanLocked(SlotIndex slot, SlotWord word, ScanReport& report);
   void WakeForgottenWaiters(bool free_seen_twice);
+  // -- authority_renumber.inl
+  bool IsUsedUp(const SlotShadow& s) const;
+  void WithholdIfSpent(SlotIndex slot);
+  bool CanRenumberAt(SlotIndex slot, SlotWord word) const;
   // -- authority_finder.inl
   void PublishWhatRecordNames(uint32_t record);
   template <class IsDead>
@@ -212,7 +242,10 @@ class Authority {
   SlotBits grantable_;  // the grant bits, as we stored them
   uint32_t round_;      // private: a hostile count or round cannot prolong Kick
   uint64_t seen_by_grants_ = 0;  // clients' grants noticed between scans, for the next report
-  int ticks_with_free_ = 0;      // scans in a row that saw a free slot beside waiters
+  Generation renumber_at_ = kGrantableGenerationMax;
+  uint32_t spent_count_ = 0;
+  bool is_direct_ = true;
+  int ticks_with_free_ = 0;  // scans in a row that saw a free slot beside waiters
   std::vector<SlotShadow> shadow_;
 };
 

@@ -58,7 +58,8 @@ void Authority<M>::Adopt(int64_t now_ns, std::span<const SlotIndex> withheld) {
       s.gen_max = GenerationOfWord(word);
       // Until Restore or TakeBack says whose it is, nobody else may have it.
       const bool offered = s.grantable && OwnerOf(word) != kOwnerDaemon && !is_withheld.Contains(i);
-      StoreGrantBit(i, offered);
+      StoreGrantBit(i, offered && !IsUsedUp(s));
+      WithholdIfSpent(i);
       if (offered && StateOf(word) == SlotState::kFree) PublishSlot(words_, i);
     } else {
       s.quarantined = true;
@@ -82,7 +83,7 @@ void Authority<M>::StoreGrantBit(SlotIndex slot, bool value) {
 template <class M>
 void Authority<M>::PublishGrantBit(SlotIndex slot) {
   const SlotShadow& s = shadow_[slot];
-  StoreGrantBit(slot, s.grantable && !s.daemon_held && !s.lock_wanted && !s.quarantined);
+  StoreGrantBit(slot, is_direct_ && !s.is_spent && CanGrant(s));
 }
 
 template <class M>
@@ -108,12 +109,14 @@ template <class M>
 bool Authority<M>::TryGrantAt(SlotIndex slot, SessionIndex owner, int64_t now_ns,
                               SlotGrant& grant) {
   SlotShadow& s = shadow_[slot];
-  if (!s.grantable || s.daemon_held || s.lock_wanted || s.quarantined) return false;
+  if (!CanGrant(s)) return false;
   const SlotWord seen = M::Load(words_.Slot(slot));
-  if (!IsGrantable(seen) || !IsPlausible(slot, GenerationOfWord(seen))) return false;
+  const bool is_free = StateOf(seen) == SlotState::kFree && IsWellFormed(seen);
+  if (!is_free || !IsPlausible(slot, GenerationOfWord(seen))) return false;
   const Generation step = s.bump_next ? kRepairGenerationStep : 1;
   const Generation gen = std::max(GenerationOfWord(seen), s.gen_max) + step;
-  if (gen >= kGrantableGenerationMax) return false;
+  // Above what clients may grant there is room for the daemon, should it have to wait for an epoch.
+  if (gen >= (is_direct_ ? kGrantableGenerationMax : kGenerationMax)) return false;
   if (owner == kOwnerDaemon) StoreGrantBit(slot, false);  // I3: before the CAS
   if (!M::CompareExchange(words_.Slot(slot), seen, BusyWord(owner, gen))) {
     if (owner == kOwnerDaemon) {
@@ -145,6 +148,9 @@ std::optional<SlotGrant> Authority<M>::Grant(SessionIndex owner, int64_t now_ns)
       cursor_ = slot + 1;
       if (TryGrantAt(slot, owner, now_ns, grant)) return grant;
     }
+  }
+  for (SlotIndex slot = 0; !is_direct_ && slot < capacity_; ++slot) {  // no bit tells
+    if (TryGrantAt(slot, owner, now_ns, grant)) return grant;
   }
   return std::nullopt;
 }
@@ -249,6 +255,24 @@ void Authority<M>::Withdraw() {
 }
 
 template <class M>
+std::vector<SlotShadow> Authority<M>::MoveTo(const PoolWords<M>& words, Epoch epoch) {
+  Withdraw();
+  SetGate(shm::Gate::kClosed);
+  Kick(/*force=*/true);
+  M::FetchAdd(*words_.dseq, 1);
+  M::FutexWake(*words_.dseq, shm::kWakeAll);
+  words_ = words;
+  cursor_ = 0;
+  grantable_ = SlotBits(words.max_capacity);
+  round_ = WaiterRound(M::Load(*words.wcnt));
+  spent_count_ = 0;
+  seen_by_grants_ = 0;
+  ticks_with_free_ = 0;
+  SetEpoch(epoch);
+  return std::exchange(shadow_, std::vector<SlotShadow>(words.max_capacity));
+}
+
+template <class M>
 bool Authority<M>::Lock(SlotIndex slot) {
   SlotShadow& s = shadow_[slot];
   s.lock_wanted = true;
@@ -324,4 +348,5 @@ void Authority<M>::EndSessions(std::span<const SessionIndex> owners,
 }  // namespace leaseplane
 
 #include "core/pool/authority_finder.inl"
+#include "core/pool/authority_renumber.inl"
 #include "core/pool/authority_scan.inl"

@@ -20,6 +20,7 @@ void Authority<M>::Scan(int64_t now_ns, int64_t since_last_ns, IsActive&& is_act
   for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
     const SlotWord word = M::Load(words_.Slot(i));
     SlotShadow& s = shadow_[i];
+    WithholdIfSpent(i);
     if (s.daemon_held) {
       ScanHeld(i, word, report);
       continue;
@@ -33,6 +34,7 @@ void Authority<M>::Scan(int64_t now_ns, int64_t since_last_ns, IsActive&& is_act
       continue;
     }
     if (!CheckGeneration(i, word, step_max, report)) continue;
+    WithholdIfSpent(i);
     switch (StateOf(word)) {
       case SlotState::kBusy:
         ScanBusy(i, word, now_ns, OwnerOf(word) >= kOwnerSessionFirst && is_active(OwnerOf(word)),

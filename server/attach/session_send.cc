@@ -62,6 +62,14 @@ void AttachServer::TellOfRestart(SessionIndex index) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, session.connection.get(), &event);
 }
 
+std::vector<SessionIndex> AttachServer::TakeOpened(uint32_t pool_handle) {
+  std::vector<SessionIndex> sessions;
+  for (SessionIndex index = kOwnerSessionFirst; index < kOwnerCount; ++index) {
+    if (table_.TakeOpened(index, pool_handle) && table_.IsActive(index)) sessions.push_back(index);
+  }
+  return sessions;
+}
+
 void AttachServer::SendToPool(uint32_t pool_handle, const Message& message, Delivery delivery) {
   for (SessionIndex index = kOwnerSessionFirst; index < kOwnerCount; ++index) {
     if (table_.IsActive(index) && table_.HasOpened(index, pool_handle)) {

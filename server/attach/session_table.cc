@@ -75,6 +75,12 @@ void SessionTable::SetOpened(SessionIndex index, uint32_t pool_handle) {
   record(index).opened[pool_handle / 64].fetch_or(uint64_t{1} << (pool_handle % 64));
 }
 
+bool SessionTable::TakeOpened(SessionIndex index, uint32_t pool_handle) {
+  if (record(index).stage.load(std::memory_order_relaxed) == SessionStage::kUnused) return false;
+  const uint64_t bit = uint64_t{1} << (pool_handle % 64);
+  return (record(index).opened[pool_handle / 64].fetch_and(~bit) & bit) != 0;
+}
+
 void SessionTable::ForgetPool(uint32_t pool_handle) {
   const uint64_t bit = uint64_t{1} << (pool_handle % 64);
   for (SessionIndex i = kOwnerSessionFirst; i < kOwnerCount; ++i) {

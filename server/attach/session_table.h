@@ -43,6 +43,8 @@ class SessionTable {
     record(index).heard_at_ns.store(now_ns, std::memory_order_relaxed);
   }
 
+  // Returns whether it had.
+  bool TakeOpened(SessionIndex index, uint32_t pool_handle);
   void SetOpened(SessionIndex index, uint32_t pool_handle);
   // A pool has gone; its handle may come back for another.
   void ForgetPool(uint32_t pool_handle);

@@ -85,6 +85,7 @@ struct Actions {
     Reason reason;  // kLeaseReleased, kLeaseExpired, kLeaseRevoked
   };
 
+  bool pool_moved = false;  // every session that has the pool open is told: last of its step
   std::vector<WaiterGranted> waiter_granted;
   std::vector<WaiterRefused> waiter_refused;
   std::vector<SendGrant> send_grant;
@@ -111,12 +112,14 @@ struct Actions {
     lease_ended.clear();
     end_session.clear();
     waited.clear();
+    pool_moved = false;
   }
   bool Empty() const {
     return waiter_granted.empty() && waiter_refused.empty() && send_grant.empty() &&
            ticket_refused.empty() && ask_audit.empty() && ask_all.empty() &&
            local_revoke_requested.empty() && local_lease_ended.empty() &&
-           revoke_requested.empty() && lease_ended.empty() && end_session.empty() && waited.empty();
+           revoke_requested.empty() && lease_ended.empty() && end_session.empty() &&
+           waited.empty() && !pool_moved;
   }
 };
 

@@ -50,6 +50,12 @@ class AuditBook {
     if (!holds_.empty()) holds_.erase(slot);
   }
 
+  // The words the questions were about are gone. Numbers of questions go on.
+  void ForgetAll() {
+    holds_.clear();
+    damages_.clear();
+  }
+
   // Opens a case and returns the number of the question.
   uint64_t OpenDamage(SlotIndex slot);
   DamageCase* FindDamage(SlotIndex slot);

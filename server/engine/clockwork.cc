@@ -39,6 +39,8 @@ void PoolEngine::Tick(Instant now, int64_t since_last_ns, Actions& actions) {
       report_);
   stats_.acquired_local += report_.acquired_delta;
   stats_.integrity_violations += report_.violations;
+  damage_.Observe(now.boot_ns, since_last_ns, report_.violations, report_.invalid,
+                  authority_.capacity());
   holds_.AddObserved(report_.busy_local, since_last_ns,
                      report_.acquired_delta + local_grants_unscanned_);
   local_grants_unscanned_ = 0;

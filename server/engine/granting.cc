@@ -101,7 +101,9 @@ void PoolEngine::Serve(Instant now, Actions& actions) {
 }
 
 shm::Gate PoolEngine::WantedGate(int64_t now_ns) {
-  if (state_ == PoolState::kDraining || is_damaged_) return shm::Gate::kClosed;
+  if (state_ == PoolState::kDraining || is_damaged_ || is_brokered_) {
+    return shm::Gate::kClosed;
+  }
   const shm::Gate wanted = DesiredGate(options_, Facts(), holds_.mean_ns(), now_ns);
   if (gate_hold_until_ns_ != 0) {
     if (now_ns < gate_hold_until_ns_) return std::max(wanted, authority_.gate());

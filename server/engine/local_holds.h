@@ -43,6 +43,7 @@ class LocalHolds {
   void ExtendSent(int64_t by_ns);
   bool IsTicketSent(SessionIndex session, uint64_t session_ticket) const;
   void ForgetSession(SessionIndex session);
+  void ForgetAllSent() { sent_.clear(); }
   size_t sent_count() const { return sent_.size(); }
 
   void AddRevocation(SlotIndex slot, const LocalRevocation& revocation) {

@@ -38,6 +38,7 @@
 #include "core/pool/authority.h"
 #include "server/engine/actions.h"
 #include "server/engine/audit_book.h"
+#include "server/engine/damage_watch.h"
 #include "server/engine/gate_policy.h"
 #include "server/engine/hold_estimate.h"
 #include "server/engine/lease_table.h"
@@ -203,6 +204,24 @@ class PoolEngine {
   // life of this object; waiters are refused kDataLoss. Remote leases, whose truth is the ledger,
   // go on, are renewed, released and expire. state() is kDamaged from now on.
   void DeclareDamaged(Instant now, Actions& actions);
+  // Slots whose generations are used up and that are FREE begin again at 0, under `epoch`. REQUIRES
+  // that it is above the present one and durable. Wanted while wants_renumbering(), which costs
+  // O(capacity) while there are such slots. Nobody else notices: other slots keep their numbering.
+  void Renumber(Instant now, Epoch epoch, Actions& actions);
+  bool wants_renumbering() const { return !is_damaged_ && authority_.CanRenumber(); }
+  // The pool moves to other segments (`words`: fresh, of the same capacity), under `epoch`, whose
+  // generations start at `first_gen`. Remote leases keep slot and token. Local ones are held on by
+  // who declares them (Claim) before EndRecovery: claims that contradict what was believed of the
+  // old words are refused. Until then kRecovering. Local waiters have to register again.
+  // REQUIRES what Renumber does, and kActive. Writes kPoolMoved's action.
+  void Rotate(Instant now, const PoolWords<RealMemory>& words, Epoch epoch, Generation first_gen,
+              Actions& actions);
+  // Somebody goes on writing what no honest client writes.
+  bool wants_rotation() const {
+    return !is_damaged_ && state_ == PoolState::kActive && damage_.is_over();
+  }
+  // true: no client takes a slot itself; everybody queues, and the daemon grants.
+  void SetBrokered(Instant now, bool is_brokered, Actions& actions);
   // The store cannot take grants: remote requests and remote waiters are refused with `reason`
   // until it is called with kNone. Local ones go on: they need no store.
   void SetRemoteRefusal(Instant now, Reason reason, Actions& actions);
@@ -282,6 +301,8 @@ class PoolEngine {
                     Actions& actions);
   void FreeUnwrittenGrants(Instant now, RecoverReport& report, Actions& actions);
   void ApplyLock(SlotIndex slot);
+  bool IsBelievable(SlotIndex slot, FencingToken token) const;
+  bool WasBelieved(SessionIndex session, SlotIndex slot, FencingToken token) const;
 
   // -- views.cc
   LeaseInfo Describe(Instant now, const LiveLease& lease) const;
@@ -308,6 +329,7 @@ class PoolEngine {
 
   PoolState state_ = PoolState::kRecovering;
   bool is_damaged_ = false;
+  bool is_brokered_ = false;
   Reason drain_reason_ = Reason::kDraining;
   Reason remote_refusal_ = Reason::kNone;
   PoolStats stats_;
@@ -317,6 +339,7 @@ class PoolEngine {
   SlotStates slots_;
   LocalHolds locals_;
   AuditBook audits_;
+  DamageWatch damage_;
   HoldEstimate holds_;
   uint64_t next_ticket_;
   uint64_t next_arrival_ = 1;
@@ -328,6 +351,7 @@ class PoolEngine {
   SlotIndex overdue_cursor_ = 0;
   bool is_fresh_ = false;  // the segment is of this life of the daemon
   absl::flat_hash_map<SlotIndex, FencingToken> claims_;  // kRecovering
+  std::vector<SlotShadow> believed_;                     // kRecovering by a rotation
   std::vector<UnfreedWord> unfreed_;
   // scratch, empty between calls
   ScanReport report_;

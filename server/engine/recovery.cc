@@ -154,12 +154,13 @@ bool PoolEngine::Claim(Instant now, SessionIndex session, SlotIndex slot, Fencin
   const SlotWord word = authority_.LoadWord(slot);
   const SlotWord claimed = BusyWord(session, GenerationOf(token));
   if (state_ != PoolState::kRecovering || is_damaged_) return word == claimed;
-  if (leases_.At(slot) != nullptr) return false;
+  if (leases_.At(slot) != nullptr || !IsBelievable(slot, token)) return false;
   const auto other = claims_.find(slot);
   if (other != claims_.end() && StateOf(word) == SlotState::kBusy) {
     if (word == claimed && token == other->second) return true;
-    if (token <= other->second) return false;
     const SessionIndex loser = OwnerOf(word);
+    if (WasBelieved(loser, slot, other->second)) return false;
+    if (token <= other->second && !WasBelieved(session, slot, token)) return false;
     if (!authority_.TakeBack(slot, loser, GenerationOfWord(word))) return false;
     actions.local_lease_ended.push_back({loser, slot, other->second});
   }
@@ -174,6 +175,7 @@ void PoolEngine::EndRecovery(Instant now, Actions& actions) {
   if (state_ == PoolState::kRecovering && !is_damaged_) {
     state_ = PoolState::kActive;
     claims_.clear();
+    believed_.clear();
     // Locks first: a slot must not be free for a moment before it is locked.
     for (SlotIndex slot = 0; slot < authority_.capacity(); ++slot) {
       if (slots_.is_admin_locked(slot)) ApplyLock(slot);

@@ -188,6 +188,8 @@ struct PoolStats {  // monotonic since the daemon's start
   uint64_t stalled = 0;          // local leases ended by stall_timeout
   uint64_t integrity_violations = 0;
   uint64_t gate_closings = 0;
+  uint64_t rotations = 0;     // to new shared memory, because the old one was written to
+  uint64_t renumberings = 0;  // slots whose generations began again
 };
 
 struct AcquireRequest {

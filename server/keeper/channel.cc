@@ -64,9 +64,15 @@ absl::Status Channel::AddSess(int fd, uint64_t bytes, uint64_t uid) {
   return Call(message, std::span<const int>(&fd, 1));
 }
 
-absl::Status Channel::AddPool(const PoolOffer& offer) {
+absl::Status Channel::AddPool(const PoolOffer& offer) { return OfferPool(Verb::kAddPool, offer); }
+
+absl::Status Channel::ReplacePool(const PoolOffer& offer) {
+  return OfferPool(Verb::kReplacePool, offer);
+}
+
+absl::Status Channel::OfferPool(Verb verb, const PoolOffer& offer) {
   ChannelMessage message{};
-  message.verb = Verb::kAddPool;
+  message.verb = verb;
   message.index = offer.handle;
   message.max_capacity = offer.max_capacity;
   message.uid = offer.uid;

@@ -32,6 +32,7 @@ enum class Verb : uint32_t {
   kAddSession = 4,      // connection and, if there is one, pidfd
   kDropConnection = 5,  // by index: hung up; the pidfd stays
   kDropSession = 6,     // by index: connection and pidfd
+  kReplacePool = 7,     // as kAddPool, in the place of what is held under that handle
 };
 
 struct ChannelMessage {
@@ -60,6 +61,8 @@ class Vault {
   // The keeper maps the segments writable. Seal them read-only only after this returned OK.
   virtual absl::Status AddSess(int fd, uint64_t bytes, uint64_t uid) = 0;
   virtual absl::Status AddPool(const PoolOffer& offer) = 0;
+  // In one step: whoever comes next finds either the old segments or the new ones.
+  virtual absl::Status ReplacePool(const PoolOffer& offer) = 0;
   virtual absl::Status DropPool(uint32_t handle) = 0;
   // `pidfd` may be -1.
   virtual absl::Status AddSession(SessionIndex index, int connection, int pidfd) = 0;
@@ -73,6 +76,7 @@ class Channel final : public Vault {
 
   absl::Status AddSess(int fd, uint64_t bytes, uint64_t uid) override;
   absl::Status AddPool(const PoolOffer& offer) override;
+  absl::Status ReplacePool(const PoolOffer& offer) override;
   absl::Status DropPool(uint32_t handle) override;
   absl::Status AddSession(SessionIndex index, int connection, int pidfd) override;
   absl::Status DropConnection(SessionIndex index) override;
@@ -80,6 +84,7 @@ class Channel final : public Vault {
 
  private:
   absl::Status Call(const ChannelMessage& message, std::span<const int> fds);
+  absl::Status OfferPool(Verb verb, const PoolOffer& offer);
 
   obs::Mutex mu_;
   UniqueFd socket_ ABSL_GUARDED_BY(mu_);

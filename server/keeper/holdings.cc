@@ -42,9 +42,9 @@ absl::StatusOr<Holdings> Holdings::Make(UniqueFd listener) {
   return holdings;
 }
 
-int Holdings::AddPool(Received& received) {
+int Holdings::AddPool(Received& received, bool replaces) {
   const ChannelMessage& message = received.message;
-  if (message.index >= kPoolHandleCount || pools.contains(message.index) ||
+  if (message.index >= kPoolHandleCount || pools.contains(message.index) != replaces ||
       message.pool_id[sizeof(message.pool_id) - 1] != '\0') {
     return EINVAL;
   }
@@ -57,7 +57,7 @@ int Holdings::AddPool(Received& received) {
     const int error = Hold(std::move(received.fds[i]), message.bytes[i], *segments[i]);
     if (error != 0) return error;
   }
-  pools.emplace(message.index, std::move(pool));
+  pools.insert_or_assign(message.index, std::move(pool));  // last: all or nothing
   return 0;
 }
 
@@ -70,7 +70,9 @@ int Holdings::Apply(Received received) {
       sess_uid = message.uid;
       return Hold(std::move(received.fds[0]), message.bytes[0], sess);
     case Verb::kAddPool:
-      return AddPool(received);
+      return AddPool(received, /*replaces=*/false);
+    case Verb::kReplacePool:
+      return AddPool(received, /*replaces=*/true);
     case Verb::kDropPool:
       return pools.erase(message.index) == 1 ? 0 : ENOENT;
     case Verb::kAddSession:

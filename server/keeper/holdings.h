@@ -62,7 +62,7 @@ class Holdings {
 
  private:
   Holdings() = default;
-  int AddPool(Received& received);
+  int AddPool(Received& received, bool replaces);
 };
 
 }  // namespace leaseplane::keeper

@@ -26,6 +26,7 @@
 #include "server/plane/plane.h"
 #include "server/plane/pool_builder.h"
 #include "server/plane/pool_map.h"
+#include "server/plane/pool_upkeep.h"
 #include "server/plane/release_listener.h"
 #include "server/plane/session_bridge.h"
 #include "server/plane/ticker.h"
@@ -43,8 +44,10 @@ struct PlaneOptions {
   int64_t restart_grace_ns = 15 * engine::kSecond;
   int64_t redeclare_grace_ns = 10 * engine::kSecond;
   uint32_t sessions_max = 1'024;
-  uint32_t sessions_per_process_max = 0;  // 0: no limit
-  uint32_t sessions_per_uid_max = 0;      // 0: no limit
+  uint32_t sessions_per_process_max = 0;             // 0: no limit
+  uint32_t sessions_per_uid_max = 0;                 // 0: no limit
+  Generation renumber_at = kGrantableGenerationMax;  // lower for tests
+  int64_t epoch_stock = EpochRation::kStock;         // likewise
   security::AccessPolicy access;  // of local processes; remote callers are the rpc layer's
 };
 
@@ -125,6 +128,10 @@ class DaemonPlane final : public Plane {
   void AddPool(const PoolPtr& pool);
   void StoreStateChanged(const absl::Status& status);
   void NoteRecovery(int64_t now_ns);
+  // -- plane_upkeep.cc
+  void StartUpkeep();
+  bool RenumberPool(const PoolPtr& pool);
+  bool RotatePool(const PoolPtr& pool);
   // -- pool_admin.cc
   std::optional<engine::Refusal> CheckNewPool(const engine::PoolOptions& options);
   std::optional<uint32_t> FreeHandle() const;
@@ -165,11 +172,13 @@ class DaemonPlane final : public Plane {
   std::unique_ptr<PoolBuilder> builder_;
   std::unique_ptr<ReleaseListener> listener_;
   std::unique_ptr<Ticker> ticker_;
+  std::unique_ptr<PoolUpkeep> upkeep_;
 
   std::atomic<bool> draining_{false};
   bool stopped_ = false;
 
-  obs::Mutex admin_mu_;  // one change of the set of pools at a time; before any pool's lock
+  obs::Mutex recovery_mu_;  // SharedBlock::recovering_until_ns says what the pools say
+  obs::Mutex admin_mu_;     // one change of the set of pools at a time; before any pool's lock
   mutable obs::Mutex failed_mu_;
   std::map<std::string, std::string> failed_pools_ ABSL_GUARDED_BY(failed_mu_);  // id: why
 };

@@ -63,6 +63,7 @@ absl::StatusOr<std::unique_ptr<DaemonPlane>> DaemonPlane::Start(PlaneOptions opt
   plane->ticker_ = std::make_unique<Ticker>(plane->pools_,
                                             [self](int64_t now_ns) { self->NoteRecovery(now_ns); });
   plane->ticker_->Start();
+  plane->StartUpkeep();
   return plane;
 }
 
@@ -100,7 +101,6 @@ void DaemonPlane::DiscardUnfinished(keeper::Holdings& holdings) {
     attach::SessionTable table(shared_, holdings.sess.mapping.base());
     for (SessionIndex index = kOwnerSessionFirst; index < kOwnerCount; ++index) {
       if (table.record(index).stage.load() == keeper::SessionStage::kUnused) continue;
-      table.Revoke(index);
       const int connection = holdings.sessions[index].connection.get();
       if (connection >= 0) ::shutdown(connection, SHUT_RDWR);
       holdings.sessions[index] = {};
@@ -186,7 +186,7 @@ absl::Status DaemonPlane::StartPools(keeper::Holdings& holdings) {
   builder_ = std::make_unique<PoolBuilder>(BuilderContext{
       store_.get(), &vault_, sess_.mapping.base(), store::LedgerDir(options_.state_dir), boot_id_,
       last_run_, claims_possible_, options_.restart_grace_ns, options_.redeclare_grace_ns,
-      &shared_->recovering_until_ns,
+      options_.renumber_at, &shared_->recovering_until_ns,
       Outlets{attach_.get(), writer_.get(), &watchers_, &ids_, sessions_.get()}});
   listener_ = std::make_unique<ReleaseListener>();
   writer_->Start();
@@ -247,6 +247,7 @@ void DaemonPlane::StoreStateChanged(const absl::Status& status) {
 
 // The next worker has to know whether this one was still taking re-declarations.
 void DaemonPlane::NoteRecovery(int64_t) {
+  obs::MutexLock lock(&recovery_mu_);
   int64_t until_ns = 0;
   for (const PoolPtr& pool : pools_.All()) {
     if (pool->is_recovering.load()) until_ns = std::max(until_ns, pool->recover_until_ns.load());
@@ -273,6 +274,7 @@ absl::Status DaemonPlane::Stop() {
   stopped_ = true;
   if (attach_) attach_->Stop();
   if (listener_) listener_->Stop();
+  if (upkeep_) upkeep_->Stop();
   if (ticker_) ticker_->Stop();
   if (!draining_.load() || !writer_) {
     writer_.reset();

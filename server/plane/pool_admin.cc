@@ -119,7 +119,8 @@ std::optional<Refusal> DaemonPlane::EmptyPool(PoolRuntime& pool, bool force) {
 // heart stands still. Without grant bits they get nothing from it. Taking a slot back sets its bit,
 // so it is done until nothing had to be taken back.
 void DaemonPlane::CloseForGood(PoolRuntime& pool) {
-  const PoolWords<RealMemory>& words = pool.words();
+  const MemoryPtr memory = pool.memory();
+  const PoolWords<RealMemory>& words = memory->words;
   pool.is_closed.store(true);
   for (int round = 0; round < kCloseRoundsMax; ++round) {
     for (uint32_t i = 0; i < (words.max_capacity + 63) / 64; ++i) {

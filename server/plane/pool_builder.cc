@@ -50,13 +50,12 @@ absl::StatusOr<PoolPtr> PoolBuilder::Build(const engine::PoolOptions& options, u
   absl::StatusOr<PoolSegments> segments =
       GetSegments(options, handle, epoch.epoch, std::move(held), is_adopted);
   if (!segments.ok()) return segments.status();
-  PoolWords<RealMemory> words = WordsOf(segments->base(), context_.sess);
-  words.base_epochs =
-      shm::BaseEpochsOf(segments->base().meta, segments->meta_bytes(), segments->geometry());
+  const PoolWords<RealMemory> words = DaemonWordsOf(*segments, context_.sess);
   auto pool = std::make_shared<PoolRuntime>(options, handle, epoch.epoch, *std::move(segments),
-                                            words, std::move(recovered->ledger), context_.outlets);
+                                            words, context_.renumber_at,
+                                            std::move(recovered->ledger), context_.outlets);
   Recover(*pool, *recovered, is_adopted, epoch);
-  if (!is_adopted) pool->Publish();
+  if (!is_adopted) shm::Publish(pool->memory()->segments.base().ctl);
   return pool;
 }
 

@@ -27,6 +27,7 @@ struct BuilderContext {
   bool claims_possible = false;
   int64_t restart_grace_ns = 0;
   int64_t redeclare_grace_ns = 0;
+  Generation renumber_at = kGrantableGenerationMax;
   std::atomic<int64_t>* recovering_until_ns = nullptr;  // for the next worker, see SharedBlock
   Outlets outlets;
 };

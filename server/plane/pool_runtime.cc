@@ -12,20 +12,20 @@ constexpr int64_t kNoteEveryNs = 10 * engine::kSecond;
 }  // namespace
 
 PoolRuntime::PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch,
-                         PoolSegments segments, PoolWords<RealMemory> words,
+                         PoolSegments segments, PoolWords<RealMemory> words, Generation renumber_at,
                          std::unique_ptr<ledger::MappedLedger> ledger, const Outlets& outlets)
     : options_(rules_.emplace_back(std::make_unique<const engine::PoolOptions>(std::move(options)))
                    .get()),
       handle_(handle),
       epoch_(epoch),
-      segments_(std::move(segments)),
-      words_(words),
+      memory_(std::make_shared<PoolMemory>(std::move(segments), words)),
       outlets_(outlets),
       holds_(this->options().capacity),
       ledger_(std::move(ledger)),
-      authority_(words_, this->options().capacity),
+      authority_(words, this->options().capacity),
       engine_(this->options(), authority_, *ledger_, *outlets_.ids, *outlets_.sessions) {
   authority_.SetEpoch(epoch);
+  authority_.SetRenumberAt(renumber_at);
 }
 
 void PoolRuntime::ChangeRules(engine::PoolOptions options) {
@@ -43,7 +43,7 @@ engine::Instant PoolRuntime::Now() const {
 }
 
 bool PoolRuntime::StepDone() {
-  if (segments_.has_faulted() && engine_.state() != engine::PoolState::kDamaged) {
+  if (memory()->segments.has_faulted() && engine_.state() != engine::PoolState::kDamaged) {
     obs::Log(obs::Level::kError, "shared memory of a pool was lost; it grants nothing any more",
              {{"pool", id()}});
     engine_.DeclareDamaged(Now(), step_actions_);
@@ -107,6 +107,7 @@ void PoolRuntime::CarryOutOne(engine::Actions& actions) {
   for (const auto& ended : actions.lease_ended) {
     outlets_.watchers->Lost(id(), ended.id, ended.reason);
   }
+  if (actions.pool_moved) TellMoved();
   for (const auto& end : actions.end_session) outlets_.attach->EndSession(end.session, end.why);
 }
 
@@ -222,6 +223,9 @@ void PoolRuntime::Tick(int64_t since_last_ns) {
           is_recovering.store(false);
         }
         stats = engine.stats();
+        epoch_need_ = engine.wants_rotation()      ? EpochNeed::kRotate
+                      : engine.wants_renumbering() ? EpochNeed::kRenumber
+                                                   : EpochNeed::kNone;
         return listeners_.empty() ? int64_t{0} : now.boot_ns;
       });
   if (!is_closed.load()) NoteTrouble(stats);
@@ -248,7 +252,9 @@ void PoolRuntime::NoteTrouble(const engine::PoolStats& stats) {
   }
 }
 
-void PoolRuntime::SampleHolds(int64_t now_ns) { holds_.Sample(words_, now_ns, histograms_->hold); }
+void PoolRuntime::SampleHolds(int64_t now_ns) {
+  holds_.Sample(memory()->words, now_ns, histograms_->hold);
+}
 
 bool PoolRuntime::OnReleased() {
   return Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,12 +44,23 @@ struct Outlets {
   const engine::SessionsPort* sessions = nullptr;
 };
 
+// The shared memory of a pool, as it is between two rotations. Whoever uses it holds a reference.
+struct PoolMemory {
+  PoolSegments segments;
+  PoolWords<RealMemory> words;
+};
+using MemoryPtr = std::shared_ptr<const PoolMemory>;
+PoolWords<RealMemory> DaemonWordsOf(const PoolSegments& segments, std::byte* sess);
+
+// What a pool wants that takes an epoch.
+enum class EpochNeed { kNone, kRenumber, kRotate };
+
 class PoolRuntime final : public store::ChangeSource,
                           public std::enable_shared_from_this<PoolRuntime> {
  public:
   PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch, PoolSegments segments,
-              PoolWords<RealMemory> words, std::unique_ptr<ledger::MappedLedger> ledger,
-              const Outlets& outlets);
+              PoolWords<RealMemory> words, Generation renumber_at,
+              std::unique_ptr<ledger::MappedLedger> ledger, const Outlets& outlets);
 
   const std::string& id() const { return options().id; }
   // As they are now; the reference stays valid as long as the pool.
@@ -56,10 +68,20 @@ class PoolRuntime final : public store::ChangeSource,
   // See PoolEngine::ChangeRules. Rare: the rules before are kept until the pool goes.
   void ChangeRules(engine::PoolOptions options) ABSL_LOCKS_EXCLUDED(mu_);
   uint32_t handle() const { return handle_; }
-  Epoch epoch() const { return epoch_; }
-  const PoolSegments& segments() const { return segments_; }
-  const PoolWords<RealMemory>& words() const { return words_; }
-  void Publish() { segments_.Publish(); }
+  Epoch epoch() const { return epoch_.load(); }
+  MemoryPtr memory() const ABSL_LOCKS_EXCLUDED(memory_mu_);
+
+  // -- for PoolUpkeep's thread
+  EpochNeed epoch_need() const { return epoch_need_.load(); }
+  void Renumber(Epoch epoch);
+  void SetBrokered(bool is_brokered);
+  // Moves to `segments`, which are published by it, and tells every session that has the pool open;
+  // EndRecovery follows when all of them have declared what they hold, or after `grace_ns`.
+  void Rotate(PoolSegments segments, std::byte* sess, Epoch epoch, Generation first_gen,
+              int64_t grace_ns);
+  // -- sessions that have not followed a rotation yet
+  void NoteClaimsDone(std::span<const SessionIndex> sessions);
+  bool has_rotated() const { return has_rotated_.load(); }
 
   // One step of the engine: body(engine, now, actions) under the lock; then what it caused is
   // carried out, by this thread or by the one that is at it. Returns what body returns.
@@ -81,12 +103,11 @@ class PoolRuntime final : public store::ChangeSource,
 
   // -- for the threads of the plane
   int64_t next_deadline_ns() const { return next_deadline_ns_.load(std::memory_order_relaxed); }
-  void Beat() { authority_.Beat(); }
+  void Beat();
   void Tick(int64_t since_last_ns);  // the timer thread alone
   void SampleHolds(int64_t now_ns);  // the timer thread alone
   // True if the release changed something.
   bool OnReleased();
-  const std::atomic<uint32_t>& dseq() const { return *words_.dseq; }
   // Instant at which EndRecovery is due; kNever: not recovering.
   std::atomic<int64_t> recover_until_ns{engine::kNever};
   std::atomic<bool> is_recovering{false};
@@ -117,13 +138,16 @@ class PoolRuntime final : public store::ChangeSource,
   void RefuseCall(uint64_t ticket, engine::Refusal refusal);
   void StoreRefused(uint64_t ticket, const engine::Grant& grant);
   ListenerPtr TakeListener(uint64_t ticket);
+  void TellMoved();
 
   std::vector<std::unique_ptr<const engine::PoolOptions>> rules_;  // of ChangeRules' one thread
   std::atomic<const engine::PoolOptions*> options_;                // the last of them
   const uint32_t handle_;
-  const Epoch epoch_;
-  PoolSegments segments_;
-  const PoolWords<RealMemory> words_;
+  std::atomic<Epoch> epoch_;
+  mutable obs::Mutex memory_mu_;  // after mu_
+  MemoryPtr memory_ ABSL_GUARDED_BY(memory_mu_);
+  std::atomic<EpochNeed> epoch_need_{EpochNeed::kNone};
+  std::atomic<bool> has_rotated_{false};
   const Outlets outlets_;
   const std::shared_ptr<obs::PoolHistograms> histograms_ = std::make_shared<obs::PoolHistograms>();
   HoldSampler holds_;
@@ -135,7 +159,8 @@ class PoolRuntime final : public store::ChangeSource,
   obs::Mutex mu_;
   int64_t unix_minus_boot_ns_ ABSL_GUARDED_BY(mu_) = obs::UnixNowNs() - obs::BootNowNs();
   std::unique_ptr<ledger::MappedLedger> ledger_ ABSL_GUARDED_BY(mu_);
-  Authority<RealMemory> authority_;  // its Beat needs no lock, all else mu_
+  std::vector<SessionIndex> awaited_ ABSL_GUARDED_BY(mu_);  // told of a rotation
+  Authority<RealMemory> authority_;                         // mu_
   engine::PoolEngine engine_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint64_t, ListenerPtr> listeners_ ABSL_GUARDED_BY(mu_);
   engine::Actions step_actions_ ABSL_GUARDED_BY(mu_);

@@ -76,6 +76,17 @@ absl::Status PoolSegments::Seal() const {
 absl::StatusOr<PoolSegments> PoolSegments::Create(const engine::PoolOptions& options,
                                                   uint32_t handle, Epoch epoch,
                                                   keeper::Vault& vault) {
+  return Make(options, handle, epoch, vault, /*replaces=*/false);
+}
+
+absl::StatusOr<PoolSegments> PoolSegments::Replace(const engine::PoolOptions& options,
+                                                   uint32_t handle, Epoch epoch,
+                                                   keeper::Vault& vault) {
+  return Make(options, handle, epoch, vault, /*replaces=*/true);
+}
+
+absl::StatusOr<PoolSegments> PoolSegments::Make(const engine::PoolOptions& options, uint32_t handle,
+                                                Epoch epoch, keeper::Vault& vault, bool replaces) {
   const uint32_t max_capacity = options.max_capacity == 0 ? options.capacity : options.max_capacity;
   PoolSegments s;
   s.geometry_ = shm::MakeGeometry(max_capacity);
@@ -101,7 +112,7 @@ absl::StatusOr<PoolSegments> PoolSegments::Create(const engine::PoolOptions& opt
   std::copy(std::begin(fds), std::end(fds), offer.fds);
   std::copy(std::begin(bytes), std::end(bytes), offer.bytes);
   // The keeper maps before anything is sealed: afterwards nobody could.
-  status = vault.AddPool(offer);
+  status = replaces ? vault.ReplacePool(offer) : vault.AddPool(offer);
   if (status.ok()) status = s.Seal();
   if (!status.ok()) return status;
   return s;

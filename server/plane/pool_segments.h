@@ -25,6 +25,9 @@ class PoolSegments {
   // clients cannot attach until Publish, and a worker that dies before leaves nothing to adopt.
   static absl::StatusOr<PoolSegments> Create(const engine::PoolOptions& options, uint32_t handle,
                                              Epoch epoch, keeper::Vault& vault);
+  // As Create, in the place of what the keeper has under `handle`. On failure that stays.
+  static absl::StatusOr<PoolSegments> Replace(const engine::PoolOptions& options, uint32_t handle,
+                                              Epoch epoch, keeper::Vault& vault);
   // What a worker before made and published. FAILED_PRECONDITION if it cannot be used for a pool
   // of this capacity; the caller drops it then.
   static absl::StatusOr<PoolSegments> Adopt(keeper::HeldPool held, uint32_t max_capacity);
@@ -46,6 +49,8 @@ class PoolSegments {
 
  private:
   PoolSegments() = default;
+  static absl::StatusOr<PoolSegments> Make(const engine::PoolOptions& options, uint32_t handle,
+                                           Epoch epoch, keeper::Vault& vault, bool replaces);
   absl::Status Seal() const;
   void Guard();
 

@@ -76,7 +76,7 @@ bool ReleaseListener::Shard::Remove(const PoolPtr& pool) {
 // The value is loaded before the engine looks at the slots, so a release after that look differs
 // from it and ends the sleep.
 void ReleaseListener::Shard::Look(Watched& watched) {
-  const uint32_t value = watched.pool->dseq().load();
+  const uint32_t value = watched.pool->memory()->words.dseq->load();
   if (watched.has_looked && value == watched.seen) return;
   const bool is_first = !watched.has_looked;
   watched.has_looked = true;
@@ -96,7 +96,7 @@ void ReleaseListener::Shard::Run() {
 
 void ReleaseListener::Shard::Sleep() {
   std::vector<futex_waitv> words;
-  std::vector<PoolPtr> keep_mapped;
+  std::vector<MemoryPtr> keep_mapped;
   int64_t timeout_ns = kSleepNs;
   const uint32_t control = control_.load();
   words.push_back(WaitOn(control_, control));
@@ -109,8 +109,8 @@ void ReleaseListener::Shard::Sleep() {
         timeout_ns = kPollNs;
         continue;
       }
-      words.push_back(WaitOn(watched.pool->dseq(), watched.seen));
-      keep_mapped.push_back(watched.pool);
+      keep_mapped.push_back(watched.pool->memory());
+      words.push_back(WaitOn(*keep_mapped.back()->words.dseq, watched.seen));
     }
   }
   if (!stopping_.load()) SleepOn(words, timeout_ns);

@@ -18,16 +18,16 @@ bool Contains(const std::vector<uint32_t>& list, uint32_t value) {
 // Where a message names its pool. Every kind has it as its first field.
 uint32_t PoolHandleOf(const attach::Message& message) { return message.claims_done.pool; }
 
-attach::PoolOpened Describe(const PoolRuntime& pool) {
+attach::PoolOpened Describe(const PoolRuntime& pool, const PoolSegments& segments) {
   const engine::PoolOptions& options = pool.options();
   attach::PoolOpened opened{};
   opened.pool = pool.handle();
-  opened.pool_uid = pool.segments().uid();
-  opened.data_bytes = pool.segments().geometry().data_bytes;
-  opened.ctl_bytes = pool.segments().geometry().ctl_bytes;
-  opened.meta_bytes = pool.segments().meta_bytes();
+  opened.pool_uid = segments.uid();
+  opened.data_bytes = segments.geometry().data_bytes;
+  opened.ctl_bytes = segments.geometry().ctl_bytes;
+  opened.meta_bytes = segments.meta_bytes();
   opened.capacity = options.capacity;
-  opened.max_capacity = pool.segments().geometry().max_capacity;
+  opened.max_capacity = segments.geometry().max_capacity;
   opened.fairness = options.fairness == engine::Fairness::kFifo ? 1 : 0;
   opened.max_overtake_ns = options.max_overtake_ns;
   opened.recovering = pool.is_recovering.load() ? 1 : 0;
@@ -43,7 +43,7 @@ bool IsAdmitted(const engine::PoolOptions& options, const attach::Peer& peer) {
                      [&](uint32_t gid) { return Contains(options.local_gids, gid); });
 }
 
-std::variant<attach::OpenedPool, attach::Refusal> SessionBridge::OpenPool(SessionIndex,
+std::variant<attach::OpenedPool, attach::Refusal> SessionBridge::OpenPool(SessionIndex session,
                                                                           const attach::Peer& peer,
                                                                           std::string_view name) {
   if (draining_.load()) return attach::Refusal::kDraining;
@@ -55,12 +55,16 @@ std::variant<attach::OpenedPool, attach::Refusal> SessionBridge::OpenPool(Sessio
   if (!pool) return attach::Refusal::kUnknownPool;
   if (!pool->options().local_enabled) return attach::Refusal::kLocalDisabled;
   if (!IsAdmitted(pool->options(), peer)) return attach::Refusal::kNotAllowed;
+  // Noted before the memory is looked at: a rotation changes the memory and then tells who is
+  // noted.
+  table_.SetOpened(session, pool->handle());
+  MemoryPtr memory = pool->memory();
   attach::OpenedPool opened;
-  opened.answer = Describe(*pool);
-  opened.fds[0] = pool->segments().data_fd();
-  opened.fds[1] = pool->segments().ctl_fd();
-  opened.fds[2] = pool->segments().meta_fd();
-  opened.keep = std::move(pool);
+  opened.answer = Describe(*pool, memory->segments);
+  opened.fds[0] = memory->segments.data_fd();
+  opened.fds[1] = memory->segments.ctl_fd();
+  opened.fds[2] = memory->segments.meta_fd();
+  opened.keep = std::const_pointer_cast<PoolMemory>(std::move(memory));
   return opened;
 }
 
@@ -78,7 +82,12 @@ Verdict SessionBridge::HandleMessage(SessionIndex session, const attach::Message
   }
   const uint32_t handle = PoolHandleOf(message);
   if (handle >= keeper::kPoolHandleCount) return Verdict::kRubbish;
-  PoolPtr pool = table_.HasOpened(session, handle) ? pools_.FindHandle(handle) : nullptr;
+  PoolPtr pool = pools_.FindHandle(handle);
+  if (pool && !table_.HasOpened(session, handle)) {
+    // It has not followed a rotation yet, and has been told to: it will ask anew.
+    if (pool->has_rotated()) return Verdict::kDone;
+    pool = nullptr;
+  }
   if (pool) return HandleFor(*pool, session, message);
   // Deleted meanwhile, or never opened: the answer is the same, and nothing is learnt from it.
   if (message.kind == Kind::kEnqueue) {
@@ -120,6 +129,9 @@ Verdict SessionBridge::HandleFor(PoolRuntime& pool, SessionIndex session,
       return Audit(pool, session, message.audit_answer);
     case Kind::kClaim:
       return Claim(pool, session, message.claim);
+    case Kind::kClaimsDone:
+      pool.NoteClaimsDone({&session, 1});
+      return Verdict::kDone;
     default:
       return Verdict::kDone;
   }
@@ -152,6 +164,7 @@ Verdict SessionBridge::Claim(PoolRuntime& pool, SessionIndex session, const atta
 
 void SessionBridge::SessionsEnded(std::span<const SessionIndex> sessions) {
   for (const PoolPtr& pool : pools_.All()) {
+    pool->NoteClaimsDone(sessions);
     const bool concerned = std::any_of(sessions.begin(), sessions.end(), [&](SessionIndex session) {
       return table_.HasOpened(session, pool->handle());
     });

@@ -17,7 +17,7 @@ namespace leaseplane::plane {
 class SessionBridge final : public attach::SessionHandler {
  public:
   // All outlive it.
-  SessionBridge(const PoolMap& pools, const attach::SessionTable& table,
+  SessionBridge(const PoolMap& pools, attach::SessionTable& table,
                 const security::AccessPolicy& access)
       : pools_(pools), table_(table), access_(access) {}
   // Set once the server exists that messages go out through.
@@ -37,7 +37,7 @@ class SessionBridge final : public attach::SessionHandler {
   attach::Verdict Claim(PoolRuntime& pool, SessionIndex session, const attach::Claim& claim);
 
   const PoolMap& pools_;
-  const attach::SessionTable& table_;
+  attach::SessionTable& table_;
   const security::AccessPolicy& access_;
   attach::AttachServer* attach_ = nullptr;
   std::atomic<bool> draining_{false};

@@ -67,6 +67,7 @@ class Churn(threading.Thread):
         super().__init__()
         self.stub, self.held = daemon.leases(), held
         self.done, self.faults, self.leases, self.refused = threading.Event(), [], 0, 0
+        self.moving = 0
         self.last_token = {}
 
     def run(self):
@@ -77,7 +78,11 @@ class Churn(threading.Thread):
                     max_wait_duration=duration_pb2.Duration(seconds=1)), timeout=60).lease
             except grpc.RpcError as error:
                 self.refused += 1
-                if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                is_moving = error.code() == grpc.StatusCode.UNAVAILABLE
+                if is_moving:  # the pool asks its holders, and grants nothing until they answered
+                    self.moving += 1
+                    time.sleep(0.1)
+                elif error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
                     self.faults.append(f"acquire: {error.code()} {error.details()}")
                 continue
             self.leases += 1
@@ -148,13 +153,17 @@ class Hostile(unittest.TestCase):
         violations = metrics['leaseplane_integrity_violations_total{pool="attacked"}']
         self.assertGreater(violations, 0)
         self.assertEqual(metrics['leaseplane_integrity_violations_total{pool="quiet"}'], 0)
+        rotations = metrics['leaseplane_rotations_total{pool="attacked"}']
+        self.assertGreater(rotations, 0, "nothing was done against the writers")
+        self.assertEqual(metrics['leaseplane_rotations_total{pool="quiet"}'], 0)
         self.pool_recovers(daemon)
 
         granted, none, stale, slowest_ms = map(int, outputs[-1].split())
         build = os.environ.get("LEASEPLANE_HOSTILE_BUILD", "g++ -O2")
         for metric, value in {
                 "hostile writes": sum(int(text) for text in outputs[:-1]),
-                "violations counted": violations, "renewals of leases that stood":
+                "violations counted": violations, "rotations": rotations,
+                "renewals of leases that stood":
                 sum(keeper.renewals for keeper in kept), "remote leases meanwhile": churn.leases,
                 "operations of the other pool, no error": operations_under_attack,
                 "calls of an honest neighbour": granted + none,

@@ -131,11 +131,25 @@ uint32_t LocalPool::NextCacheIndex() noexcept {
 LocalPool::Taken LocalPool::TryAcquireElsewhere() noexcept {
   ThreadCache& mine = thread_caches[cache_index_];
   if (mine.state == state() && IsPlainlyCurrent(mine)) return TakeBy(mine);
-  const LocalState& s = *state();
-  LocalGrant grant;
   if (!mark_.IsCurrent()) return {};
-  if (leaseplane::TryAcquire(ContextOf(s), grant) != TryResult::kOk) return {};
-  return {grant.token, grant.slot, s.serial};
+  const LocalState* s = state();
+  LocalGrant grant;
+  TryResult result = leaseplane::TryAcquire(ContextOf(*s), grant);
+  if (result == TryResult::kMoved && state() != s) {  // it goes on in other memory
+    s = state();
+    result = leaseplane::TryAcquire(ContextOf(*s), grant);
+  }
+  if (result != TryResult::kOk) return {};
+  return {grant.token, grant.slot, s->serial};
+}
+
+// While its pool is on its way to other segments a lease is not lost.
+bool LocalPool::StillHeldSlowly(SlotIndex slot, FencingToken token) const noexcept {
+  const bool is_moving = session_.is_moving();
+  const LocalState& s = *state();
+  if (!IsClaimed(s, slot, token)) return false;
+  return is_moving ? SessionLives(s.attachment)
+                   : leaseplane::StillHeld(s.attachment, flags_, slot, token);
 }
 
 Reason LocalPool::ReleaseElsewhere(SlotIndex slot, FencingToken token, uint32_t serial) noexcept {

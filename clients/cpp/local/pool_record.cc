@@ -43,4 +43,13 @@ absl::StatusOr<LocalState*> PoolRecord::MakeState(const Incoming& opened, const 
   return states.back().get();
 }
 
+LocalState* PoolRecord::CopyState(const Attached& as) {
+  auto copy = std::make_unique<LocalState>(*pool.state());
+  copy->attachment =
+      Attachment<RealMemory>(copy->attachment.words, as.owner, as.session_word, as.attach_gen);
+  copy->serial = pool.NextSerial();
+  states.push_back(std::move(copy));
+  return states.back().get();
+}
+
 }  // namespace leaseplane::internal

@@ -38,6 +38,9 @@ struct PoolRecord {
   // not published yet.
   absl::StatusOr<LocalState*> MakeState(const Incoming& opened, const Attached& as);
 
+  // The state as it is, for another attach_gen: same segments, same claims.
+  LocalState* CopyState(const Attached& as);
+
   LocalPool pool;
   absl::Status closed;         // why it cannot be reached; OK while it can, or may be tried
   bool recovering = false;     // as of the last opening: claims are being taken

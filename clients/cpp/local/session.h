@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,8 @@ class Session {
   // A release whose segment was being replaced while it happened.
   void FinishMovedRelease(LocalPool& pool, const LocalState& old, SlotIndex slot,
                           FencingToken token);
+  // A pool is on its way to other segments: what is held in it is being declared there.
+  bool is_moving();
   bool Send(const attach::Message& message);
   TicketBook& tickets() { return tickets_; }
 
@@ -91,6 +94,7 @@ class Session {
     SlotIndex slot = 0;
     FencingToken token = 0;
     const LocalState* old = nullptr;
+    bool moved = false;  // to other segments, because the words of these are not to be believed
     bool left_busy = false, was_released = false;
     bool declared = false, answered = false, accepted = false;
   };
@@ -136,11 +140,18 @@ class Session {
   // session_claims.cc
   void CollectClaims(uint64_t lost_gen, std::vector<Claimed>& claims);
   static bool HasLeftBusy(const Claimed& claim);
+  static bool IsReleased(const Claimed& claim);
   bool ReopenPools(uint64_t lost_gen);
+  bool Reopen(const std::vector<PoolRecord*>& records);
   bool DeclareClaims(std::vector<Claimed>& claims);
   static bool AllAnswered(const std::vector<Claimed>& claims, size_t last);
   void PublishAll(const std::vector<Claimed>& claims);
   void ReportLost(const std::vector<Claimed>& claims);
+  // session_moves.cc
+  bool FollowMoves();
+  bool Follow(const std::vector<PoolRecord*>& moved);
+  void LeaveOldSegments(const std::vector<PoolRecord*>& moved);
+  static void CollectMoved(const std::vector<PoolRecord*>& moved, std::vector<Claimed>& claims);
   template <class Done>
   bool Converse(const Done& done);
 
@@ -165,6 +176,7 @@ class Session {
   bool attached_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool orphaned_ ABSL_GUARDED_BY(mu_) = false;
+  bool moving_ ABSL_GUARDED_BY(mu_) = false;
   std::shared_ptr<AttachSocket> socket_ ABSL_GUARDED_BY(mu_);
   std::string instance_id_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::unique_ptr<PoolRecord>, std::less<>> records_ ABSL_GUARDED_BY(mu_);
@@ -175,6 +187,8 @@ class Session {
   UniqueFd lifeline_;
   std::shared_ptr<AttachSocket> old_socket_;  // while the session is being renewed
   Attached attached_as_;
+  Attached next_as_;          // of states that are made but not published yet
+  std::set<uint32_t> moved_;  // handles of pools that have new segments
   std::vector<std::pair<uint64_t, shm::Mapping>> sess_mappings_;  // by segment_uid; kept for ever
   absl::flat_hash_map<uint32_t, PoolRecord*> by_handle_;
   std::vector<Claimed>* claims_under_way_ = nullptr;

@@ -59,8 +59,10 @@ absl::Status Session::TakeConnection(Connection connection) {
   attached_as_.session_word = connection.welcome.session_word;
   attached_as_.attach_gen = flags_.attach_gen();
   attached_as_.sess = known->second.base();
+  next_as_ = attached_as_;
   lifeline_ = std::move(connection.lifeline);
   by_handle_.clear();
+  moved_.clear();
   heartbeat_.Reset();
   flags_.Set(Flags::kGateVoid, false);
   if (config_.liveness == Liveness::kProcess) connection.socket->CloseInChildren();

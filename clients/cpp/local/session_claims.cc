@@ -72,12 +72,26 @@ bool Session::HasLeftBusy(const Claimed& claim) {
          BusyWord(old.owner, GenerationOf(claim.token));
 }
 
+// Whether its holder has given it back. In segments that others have written to, the words do not
+// tell; a release is noted before its CAS.
+bool Session::IsReleased(const Claimed& claim) {
+  if (!claim.moved) return HasLeftBusy(claim);
+  return claim.claims->HeldToken(claim.slot) != claim.token;
+}
+
 bool Session::ReopenPools(uint64_t lost_gen) {
+  std::vector<PoolRecord*> records = Records();
+  std::erase_if(records, [lost_gen](const PoolRecord* record) {
+    const LocalState* state = record->pool.state();
+    return state == nullptr || state->attachment.attach_gen != lost_gen;
+  });
+  return Reopen(records);
+}
+
+bool Session::Reopen(const std::vector<PoolRecord*>& records) {
   std::deque<Opening> openings;
   std::vector<uint32_t> tags;
-  for (PoolRecord* record : Records()) {
-    const LocalState* state = record->pool.state();
-    if (state == nullptr || state->attachment.attach_gen != lost_gen) continue;
+  for (PoolRecord* record : records) {
     Message message = MakeMessage(Kind::kOpenPool);
     const std::string& name = record->pool.name();
     std::copy(name.begin(), name.end(), message.open_pool.pool);
@@ -109,7 +123,7 @@ bool Session::DeclareClaims(std::vector<Claimed>& claims) {
     Claimed& claim = claims[i];
     // The word may have changed since the claims were collected: it took a while until there was a
     // daemon to tell. If the session lives after that, it was a release; see CollectClaims.
-    if (claim.declared && HasLeftBusy(claim)) {
+    if (claim.declared && IsReleased(claim)) {
       claim.left_busy = true;
       claim.was_released = SessionLives(claim.old->attachment);
       claim.declared = false;
@@ -152,12 +166,13 @@ void Session::PublishAll(const std::vector<Claimed>& claims) {
   }
   for (const Claimed& claim : claims) {
     // Released after it was declared; FinishMovedRelease waits for the lock.
-    if (!claim.accepted || !HasLeftBusy(claim)) continue;
+    if (!claim.accepted || !IsReleased(claim)) continue;
     const LocalState& state = *claim.record->pool.state();
     ReleaseForOthers<RealMemory>(state.attachment, flags_, *state.claims, claim.slot, claim.token);
   }
   flags_.Set(Flags::kSegmentDead, false);
   attached_ = true;
+  moving_ = false;
   changed_.Tell();
 }
 

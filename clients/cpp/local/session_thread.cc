@@ -64,7 +64,7 @@ bool Session::PollOnce() {
     return false;
   }
   CheckHeartbeat();
-  return true;
+  return moved_.empty() || FollowMoves();
 }
 
 void Session::CheckHeartbeat() {
@@ -131,6 +131,9 @@ bool Session::Handle(Incoming& incoming) {
     case Kind::kWorkerRestarted:
       ResendTickets();
       return true;
+    case Kind::kPoolMoved:
+      moved_.insert(message.pool_moved.pool);
+      return true;
     case Kind::kDraining: {
       const MutexLock lock(&listeners_mu_);
       for (SessionListener* listener : listeners_) listener->OnDraining();
@@ -159,7 +162,7 @@ void Session::OnPoolOpened(Incoming& incoming) {
     record = found->second->record;
     publish = found->second->publish;
   }
-  auto state = record->MakeState(incoming, attached_as_);
+  auto state = record->MakeState(incoming, publish ? attached_as_ : next_as_);
   if (state.ok()) {
     by_handle_[(*state)->handle] = record;
     if (publish) record->pool.Publish(*state);

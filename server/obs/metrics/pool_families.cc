@@ -131,22 +131,38 @@ const std::vector<PoolFamily>& LeaseFamilies() {
        MetricType::Counter,
        nullptr,
        {{nullptr, Stat<&PoolStats::stale_releases>}}},
+      {"leaseplane_gate_closings_total",
+       "Times the fast path was closed so that a waiter gets its turn.",
+       MetricType::Counter,
+       nullptr,
+       {{nullptr, Stat<&PoolStats::gate_closings>}}},
+  };
+  return families;
+}
+
+const std::vector<PoolFamily>& MemoryFamilies() {
+  static const std::vector<PoolFamily> families = {
       {"leaseplane_integrity_violations_total",
        "Slot words that no honest client can have written.",
        MetricType::Counter,
        nullptr,
        {{nullptr, Stat<&PoolStats::integrity_violations>}}},
+      {"leaseplane_rotations_total",
+       "Moves of the pool to new shared memory, because the old one was written to.",
+       MetricType::Counter,
+       nullptr,
+       {{nullptr, Stat<&PoolStats::rotations>}}},
+      {"leaseplane_renumberings_total",
+       "Slots whose generations were used up and began again under a new epoch.",
+       MetricType::Counter,
+       nullptr,
+       {{nullptr, Stat<&PoolStats::renumberings>}}},
       {"leaseplane_pool_damaged",
        "1 if shared memory of the pool was lost: it grants nothing until the daemon is started "
        "again.",
        MetricType::Gauge,
        nullptr,
        {{nullptr, IsDamaged}}},
-      {"leaseplane_gate_closings_total",
-       "Times the fast path was closed so that a waiter gets its turn.",
-       MetricType::Counter,
-       nullptr,
-       {{nullptr, Stat<&PoolStats::gate_closings>}}},
   };
   return families;
 }
@@ -180,6 +196,7 @@ void AddByPath(const std::vector<PoolFigures>& pools, PathHistograms PoolHistogr
 void AddPoolFamilies(const std::vector<PoolFigures>& pools, Families& out) {
   AddTable(SlotFamilies(), pools, out);
   AddTable(LeaseFamilies(), pools, out);
+  AddTable(MemoryFamilies(), pools, out);
   AddByPath(pools, &PoolHistograms::wait,
             AddFamily(out, "leaseplane_wait_seconds",
                       "How long those waited in the daemon's queue that were granted a slot. Short "

@@ -162,6 +162,8 @@ void SimWorld::CheckQuietEnd() {
     PassTime(5 * kSecond, true);
     SeeDseq();
     CarryOut();
+    Renumber();
+    CarryOut();
     Check();
   }
   if (!calls_.empty()) Fail("a call was never answered");

@@ -68,8 +68,8 @@ void SimWorld::Step() {
     case 15:
       return Do("operate", [&] { Operate(); });
     case 16:
-      if (OneIn(6)) Restart();
-      return;
+      if (OneIn(6)) return Restart();
+      return Do("renumber", [&] { Renumber(); });
     case 17:
       if (OneIn(4)) return Do("stall", [&] { PassTime(Random(20 * kSecond), false); });
       return Do("long time", [&] { PassTime(Random(3 * kSecond), true); });
@@ -297,6 +297,18 @@ void SimWorld::Operate() {
       }
     }
   }
+}
+
+// Sockets are read first: what this world keeps of a hold is its generation, which may come again.
+void SimWorld::Renumber() {
+  if (!engine_->wants_renumbering()) return;
+  for (auto& [session, process] : processes_) ReadInbox(session);
+  CarryOut();
+  const Epoch epoch = authority_->epoch() + 1;
+  const uint64_t before = engine_->stats().renumberings;
+  if (!engine_->wants_renumbering()) return;
+  engine_->Renumber(now_, epoch, actions_);
+  if (engine_->stats().renumberings == before) Fail("nothing was renumbered");
 }
 
 void SimWorld::Restart() {

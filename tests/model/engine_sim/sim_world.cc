@@ -21,7 +21,7 @@ SimWorld::SimWorld(uint64_t seed) : random_(seed) {
   for (int i = 0; i < 3; ++i) AttachSession();
   BuildEngine();
   RecoverOptions how;
-  how.first_gen = Random(1000);
+  how.first_gen = FirstGen();
   engine_->Recover(now_, ledger_.Contents(), how, actions_);
   last_tick_ns_ = now_.boot_ns;
 }
@@ -31,6 +31,7 @@ void SimWorld::BuildEngine() {
   actions_.Clear();
   ledger_.writes_until_kill = -1;
   authority_ = std::make_unique<Authority<RealMemory>>(pool_->words(), options_.capacity);
+  authority_->SetRenumberAt(kRenumberAt);
   engine_ = std::make_unique<PoolEngine>(options_, *authority_, ledger_, ids_, sessions_);
   calls_.clear();  // remote connections died with the worker
 }
@@ -88,7 +89,7 @@ void SimWorld::RestartFresh(bool same_boot) {
   RecoverOptions how;
   how.same_boot = same_boot;
   how.await_claims = same_boot;
-  how.first_gen = Random(5000);
+  how.first_gen = FirstGen();
   engine_->Recover(now_, ledger_.Contents(), how, actions_);
   CarryOut();
   for (auto& [session, process] : processes_) {

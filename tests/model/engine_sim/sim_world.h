@@ -101,6 +101,7 @@ class SimWorld {
   void ConfirmDeaths();
   void Operate();
   void Restart();
+  void Renumber();
   template <class Fn>
   void Do(const char* what, Fn&& step);  // one step of the engine, or its death in the middle
 
@@ -136,6 +137,10 @@ class SimWorld {
   }
 
   std::mt19937_64 random_;
+  // Clients use few generations of a slot until it has to be renumbered.
+  static constexpr Generation kRenumberAt = 5'000;
+  Generation FirstGen() { return kRenumberAt - 1 - Random(OneIn(2) ? 10 : 1'000); }
+
   Instant now_{100 * kSecond, 1'700'000'000 * kSecond};
   int64_t last_tick_ns_ = 0;
   PoolOptions options_;

@@ -128,6 +128,7 @@ void Handle(World& world, Process& p, const Message& m) {
     case Message::Kind::kAudit: {
       Message answer{.kind = Message::Kind::kAuditAnswer, .slot = m.slot, .gen = m.gen};
       answer.answer = p.claims->Audit(m.slot, m.gen);
+      answer.question = m.question;
       world.SendToDaemon(p, answer);
       break;
     }

@@ -14,16 +14,18 @@ struct Config {
   // -- the system
   std::vector<int> threads{0, 1};  // of each application thread: its process (0, 1, ..)
   int slots = 1;
-  int rounds = 1;        // acquire and release, each thread
-  int remotes = 0;       // remote holders, one lease each
-  int bare = 0;          // so many threads, from the first, call TryAcquire and never wait
-  bool fifo = false;     // queue at once; else BOUNDED: queue only after `registers`
-  bool lingers = false;  // remote holders keep their slot until nobody else can go on
-  bool hot = false;      // threads begin with a slot they know, and try it before they wait
-  bool finder = false;   // the finder's words are scheduling points, too
-  bool locked = false;   // slots are released into LOCKED and reopened by the daemon
+  int rounds = 1;          // acquire and release, each thread
+  int remotes = 0;         // remote holders, one lease each
+  int bare = 0;            // so many threads, from the first, call TryAcquire and never wait
+  bool fifo = false;       // queue at once; else BOUNDED: queue only after `registers`
+  bool lingers = false;    // remote holders keep their slot until nobody else can go on
+  bool hot = false;        // threads begin with a slot they know, and try it before they wait
+  bool finder = false;     // the finder's words are scheduling points, too
+  bool locked = false;     // slots are released into LOCKED and reopened by the daemon
+  int renumber_after = 0;  // generations of a slot until it is renumbered; 0: never
   // What the administrator does, one letter a step, at any time: T tick, A audit, L lock slot 0,
-  // U unlock it, V revoke one local lease, P close the gate, E end session 0.
+  // U unlock it, V revoke one local lease, P close the gate, E end session 0, N tick
+  // and renumber.
   std::string admin;
   // -- how often each fault may strike
   int kills = 0;      // SIGKILL of a process

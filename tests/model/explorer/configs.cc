@@ -68,6 +68,13 @@ constexpr Named kRegular[] = {
     {"hot_crash", "threads=0 hot=1 remotes=1 locked=1 crashes=1 preemptions=1"},
     {"hot_random", "threads=0,0,1 hot=1 slots=2 rounds=3 remotes=1 kills=1 admin=TV random=1"},
     {"tick", "admin=TT kills=1 preemptions=1"},
+    {"renumber", "rounds=2 renumber_after=1 admin=N preemptions=2"},
+    {"renumber_kill", "rounds=2 renumber_after=1 kills=1 admin=N preemptions=1"},
+    {"renumber_zombie", "rounds=2 bare=1 renumber_after=1 revokes=1 admin=N preemptions=1"},
+    {"renumber_crash", "rounds=2 bare=2 renumber_after=1 crashes=1 admin=N preemptions=1"},
+    {"renumber_remote", "threads=0 rounds=2 remotes=1 renumber_after=1 admin=N preemptions=2"},
+    {"renumber_two_slots",
+     "threads=0,1,1 bare=1 slots=2 rounds=2 renumber_after=1 admin=NN preemptions=1 random=1"},
 };
 
 bool SetNumber(Config& c, const std::string& name, int value) {
@@ -75,6 +82,7 @@ bool SetNumber(Config& c, const std::string& name, int value) {
                                                  {"rounds", &c.rounds},
                                                  {"remotes", &c.remotes},
                                                  {"bare", &c.bare},
+                                                 {"renumber_after", &c.renumber_after},
                                                  {"kills", &c.kills},
                                                  {"revokes", &c.revokes},
                                                  {"crashes", &c.crashes},

@@ -16,7 +16,7 @@ class Daemon {
   void Run(bool restarted) {
     SimMemory::Before();
     if (restarted) {
-      w_.authority.emplace(world_.words, static_cast<uint32_t>(world_.config.slots));
+      world_.MakeAuthority();
       Boot();
     }
     for (;;) {
@@ -41,8 +41,7 @@ class Daemon {
       const Generation gen = GenerationOfWord(word);
       const LedgerEntry& entry = world_.ledger[i];
       if (entry.remote >= 0) {
-        const FencingToken token = MakeToken(w_.authority->epoch(), entry.gen);
-        if (!w_.authority->Restore(i, kOwnerDaemon, token, 0)) {
+        if (!w_.authority->Restore(i, kOwnerDaemon, entry.token, 0)) {
           TheScheduler().Fail("a lease of the ledger has lost its word");
         }
       } else if (word == BusyWord(kOwnerDaemon, gen)) {
@@ -78,8 +77,10 @@ class Daemon {
       if (StateOf(word) != SlotState::kBusy) continue;
       Process* p = ActiveOwner(OwnerOf(word));
       if (p == nullptr) continue;
-      world_.SendToProcess(
-          *p, {.kind = Message::Kind::kAudit, .slot = i, .gen = GenerationOfWord(word)});
+      world_.SendToProcess(*p, {.kind = Message::Kind::kAudit,
+                                .slot = i,
+                                .gen = GenerationOfWord(word),
+                                .question = w_.authority->shadow(i).base_epoch});
     }
   }
 
@@ -121,7 +122,9 @@ class Daemon {
         });
         break;
       default:
-        if (m.answer == 0) w_.authority->TakeBack(m.slot, p.owner, m.gen);
+        // An answer about an earlier numbering counts for nothing.
+        if (m.answer != 0 || m.question != w_.authority->shadow(m.slot).base_epoch) break;
+        w_.authority->TakeBack(m.slot, p.owner, m.gen);
         break;
     }
   }
@@ -181,9 +184,9 @@ class Daemon {
   void Answer(int id, SlotIndex slot) {
     Remote& r = world_.remotes[static_cast<size_t>(id)];
     r.slot = slot;
-    r.gen = world_.ledger[slot].gen;
+    r.gen = GenerationOf(world_.ledger[slot].token);
     r.state = Remote::State::kHolding;
-    world_.oracle.OnRemoteHolds(id, r.slot, r.gen);
+    world_.oracle.OnRemoteHolds(id, r.slot, world_.ledger[slot].token);
     TheScheduler().Unblock(r.fiber);
   }
 
@@ -204,6 +207,10 @@ class Daemon {
       case 'V':
         TakeOne();
         break;
+      case 'N':
+        Tick();
+        Renumber();
+        break;
       case 'P':
         w_.patience_over = true;
         break;
@@ -220,6 +227,15 @@ class Daemon {
     for (const SlotEvent& e : w_.report.events) {
       if (e.finding == SlotFinding::kReleasedLocked) w_.authority->Reopen(e.slot);
     }
+  }
+
+  void Renumber() {
+    if (!w_.authority->CanRenumber()) return;
+    SimMemory::Before();
+    const Epoch next = ++world_.stored_epoch;
+    SimMemory::Before();  // the disk has it
+    w_.renumbered.clear();
+    w_.authority->Renumber(next, w_.renumbered);
   }
 
   // An operator revokes one lease of a live session.
@@ -266,7 +282,7 @@ class Daemon {
     w_.patience_over = false;
     if (remote) {
       SimMemory::Before();
-      world_.ledger[grant->slot] = {head.remote, grant->gen};
+      world_.ledger[grant->slot] = {head.remote, MakeToken(w_.authority->epoch(), grant->gen)};
       SimMemory::Before();
       Answer(head.remote, grant->slot);
       return true;

@@ -61,6 +61,9 @@ void RunOnce(World& world, const Config& config) {
     TheScheduler().Wake(&world.remotes, kRemotesMax);
     if (TheScheduler().AnyReady()) TheScheduler().Run();
   }
+  for (int ticks = 0; ticks < 8 && !TheScheduler().failed() && world.TickAtRest(); ++ticks) {
+    TheScheduler().Run();
+  }
   SimMemory::quiet = true;
   if (!TheScheduler().failed()) world.Judge();
 }

@@ -9,7 +9,9 @@ namespace leaseplane::explorer {
 
 void Oracle::Reset() {
   facts_.fill({});
-  for (SlotFacts& f : facts_) f.gen_max = kFirstGeneration;
+  for (SlotFacts& f : facts_) {
+    if (world_.config.renumber_after <= 0) f.gen_max = kFirstGeneration;
+  }
   writes_ = 0;
 }
 
@@ -20,21 +22,32 @@ void Oracle::OnAcquired(int thread, const LocalGrant& grant) {
   const Generation gen = GenerationOf(grant.token);
   if (p.revoked) {
     // Taken before the session ended: too late, only the token protects now.
-    Check(f.gen_max != gen || f.granted_at < p.revoked_at,
+    Check(EpochOf(grant.token) < f.base || f.gen_max != gen || f.granted_at < p.revoked_at,
           "a session that had ended was given a slot");
     return;
   }
   if (f.taken == gen) return;  // as late
-  Check(EpochOf(grant.token) == shm::PolicyEpoch(world_.policy), "a token of another epoch");
   Check(f.holder == 0, "two holders of one slot");
   Check(world_.slots[grant.slot] == BusyWord(p.owner, gen),
         "acquired, but the word says otherwise");
   const bool withheld = (world_.grant_bits >> grant.slot & 1) == 0;
   Check(!withheld || f.withheld_at > f.granted_at, "took a slot that was withheld before");
-  Check(gen > f.returned, "a token was given out twice or went back");
-  f.returned = gen;
+  OnHeld(grant.slot, grant.token);
   f.holder = thread + 1;
   f.holder_gen = gen;
+}
+
+// The token is above all before it, valid now, and the one before it is not valid any more.
+void Oracle::OnHeld(SlotIndex slot, FencingToken token) {
+  SlotFacts& f = facts_[slot];
+  const Epoch base = world_.base_epochs[slot], epoch = shm::PolicyEpoch(world_.policy);
+  Check(token > f.token, "a token was given out twice or went back");
+  Check(EpochOf(token) >= base && EpochOf(token) <= epoch, "a holder's token is not valid");
+  Check(epoch <= world_.stored_epoch, "an epoch that the disk does not have");
+  Check(GenerationOf(f.token) != GenerationOf(token) || EpochOf(f.token) < base,
+        "the token of an earlier numbering is valid");
+  f.returned = GenerationOf(token);
+  f.token = token;
 }
 
 void Oracle::OnReleasing(int thread, const LocalGrant& grant) {
@@ -59,12 +72,12 @@ void Oracle::OnWaitFailed(int thread, WaitResult result) {
         "queue full, but nobody was refused");
 }
 
-void Oracle::OnRemoteHolds(int remote, SlotIndex slot, Generation gen) {
+void Oracle::OnRemoteHolds(int remote, SlotIndex slot, FencingToken token) {
   SlotFacts& f = facts_[slot];
+  const Generation gen = GenerationOf(token);
   Check(f.holder == 0, "two holders of one slot, one of them remote");
   Check(world_.slots[slot] == BusyWord(kOwnerDaemon, gen), "a remote lease without its word");
-  Check(gen > f.returned, "a remote token was given out twice or went back");
-  f.returned = gen;
+  OnHeld(slot, token);
   f.holder = kRemote + remote;
   f.holder_gen = gen;
 }
@@ -128,14 +141,24 @@ void Oracle::OnSlotWrite(SlotIndex slot, uint64_t before, uint64_t after) {
     OnGrant(slot, before, after, by_daemon);
   } else if (from == SlotState::kBusy) {
     OnFreed(slot, before, after, by_daemon);
+  } else if (by_daemon && GenerationOfWord(after) < GenerationOfWord(before)) {
+    OnRenumbered(slot, after);
   } else {
     Check(by_daemon, "a client wrote what only the daemon may write");
-    Check(GenerationOfWord(after) >= GenerationOfWord(before), "a generation went back");
   }
   if (!by_daemon) {
     const SessionIndex owner = world_.processes[static_cast<size_t>(process)].owner;
     Check(OwnerOf(to == SlotState::kBusy ? after : before) == owner, "a client wrote for another");
   }
+}
+
+void Oracle::OnRenumbered(SlotIndex slot, uint64_t after) {
+  SlotFacts& f = facts_[slot];
+  const Epoch epoch = shm::PolicyEpoch(world_.policy);
+  Check(after == FreeWord(0) && epoch > f.base, "a generation went back");
+  Check(f.holder == 0, "a held slot was renumbered");
+  f.base = epoch;
+  f.gen_max = 0;
 }
 
 void Oracle::OnGrant(SlotIndex slot, uint64_t before, uint64_t after, bool by_daemon) {

@@ -25,7 +25,7 @@ class Oracle : public MemoryObserver {
   void OnReleasing(int thread, const LocalGrant& grant);  // right before the call
   void OnReleased(int thread, const LocalGrant& grant, ReleaseResult result);
   void OnWaitFailed(int thread, WaitResult result);
-  void OnRemoteHolds(int remote, SlotIndex slot, Generation gen);
+  void OnRemoteHolds(int remote, SlotIndex slot, FencingToken token);
   void OnRemoteReturns(SlotIndex slot);
   // -- what faults and the administrator do
   void OnProcessGone(int process);  // killed or revoked: its holds are nobody's now
@@ -44,6 +44,8 @@ class Oracle : public MemoryObserver {
     Generation holder_gen = 0;
     Generation gen_max = 0;    // of any grant
     Generation returned = 0;   // generation whose holder was told
+    FencingToken token = 0;    // the same, whole
+    Epoch base = 1;            // of the present numbering
     Generation taken = 0;      // generation that the administrator took back
     uint64_t granted_at = 0;   // when it was last granted, in writes
     uint64_t withheld_at = 0;  // when its grant bit was last cleared, in writes
@@ -51,6 +53,8 @@ class Oracle : public MemoryObserver {
   static constexpr int kRemote = 100;
 
   void OnSlotWrite(SlotIndex slot, uint64_t before, uint64_t after);
+  void OnHeld(SlotIndex slot, FencingToken token);
+  void OnRenumbered(SlotIndex slot, uint64_t after);
   void OnGrant(SlotIndex slot, uint64_t before, uint64_t after, bool by_daemon);
   void OnFreed(SlotIndex slot, uint64_t before, uint64_t after, bool by_daemon);
   void OnGrantBits(uint64_t before, uint64_t after);

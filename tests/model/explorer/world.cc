@@ -26,8 +26,8 @@ void World::Reset(const Config& c) {
   ledger.fill({});
   admin_events.clear();
   refused_once = unfair_once = false;
-  worker.authority.emplace(words, static_cast<uint32_t>(config.slots));
-  worker.authority->Initialize(kFirstGeneration, /*grantable=*/true, 0);
+  MakeAuthority();
+  worker.authority->Initialize(FirstGeneration(), /*grantable=*/true, 0);
   worker.queue.clear();
   worker.patience_over = false;
   oracle.Reset();
@@ -35,7 +35,9 @@ void World::Reset(const Config& c) {
 }
 
 void World::ResetWords() {
-  slots.fill(FreeWord(kFirstGeneration));
+  slots.fill(FreeWord(FirstGeneration()));
+  base_epochs.fill(1);
+  stored_epoch = 1;
   sessions.fill(0);
   wcnt = heartbeat = 0;
   wseq = dseq = 0;
@@ -52,9 +54,23 @@ void World::ResetWords() {
   words.heartbeat = &heartbeat;
   words.grant_bits = &grant_bits;
   words.sessions = sessions.data();
+  words.base_epochs = base_epochs.data();
   finder.Clear();
   finder.Lay(words);
   SimMemory::quiet_hints = config.finder ? nullptr : &finder;
+}
+
+void World::MakeAuthority() {
+  worker.authority.emplace(words, static_cast<uint32_t>(config.slots));
+  if (config.renumber_after <= 0) return;
+  worker.authority->SetRenumberAt(static_cast<Generation>(config.renumber_after));
+}
+
+bool World::TickAtRest() {
+  if (config.renumber_after <= 0 || worker.authority->spent_count() == 0) return false;
+  admin_events.push_back('N');
+  NotifyDaemon();
+  return true;
 }
 
 void World::ResetProcess(Process& p, int id) {

@@ -51,6 +51,7 @@ struct Message {
   Generation gen = 0;  // asked
   FencingToken token = 0;
   Generation answer = 0;
+  uint64_t question = 0;  // of an audit, for its answer
 };
 
 struct Process {
@@ -91,7 +92,7 @@ struct Remote {
 
 struct LedgerEntry {
   int remote = -1;
-  Generation gen = 0;
+  FencingToken token = 0;
 };
 
 // What dies with the worker.
@@ -106,6 +107,7 @@ struct Worker {
   bool patience_over = false;  // close the gate until the head is served
   int fiber = -1;
   std::vector<SlotEvent> events;
+  std::vector<SlotIndex> renumbered;
   ScanReport report;
   std::vector<Process*> alive;  // filled anew by each use
 };
@@ -114,6 +116,8 @@ class World : public FaultSource {
  public:
   // The state before the first step of an execution, with all fibers spawned.
   void Reset(const Config& config);
+  void MakeAuthority();       // of a worker that starts
+  bool TickAtRest();          // before the end: true if there is something left to renumber
   void JudgeBesideHolders();  // at quiescence, while remote holders linger
   void Judge();               // at quiescence
 
@@ -139,6 +143,8 @@ class World : public FaultSource {
   std::array<uint64_t, 8> sessions{};
   uint64_t wcnt = 0, heartbeat = 0, grant_bits = 0, policy = 0;
   uint32_t wseq = 0, dseq = 0;
+  std::array<uint32_t, kSlotsMax> base_epochs{};
+  Epoch stored_epoch = 1;  // durable
   FinderMemory<SimMemory> finder;
 
   int process_count = 0;
@@ -160,6 +166,7 @@ class World : public FaultSource {
     void Add(Fault f) { kinds[count++] = f; }
   };
   FaultList FaultsFor(int fiber) const;
+  Generation FirstGeneration() const { return config.renumber_after > 0 ? 0 : kFirstGeneration; }
   void ResetWords();
   void ResetProcess(Process& p, int id);
   void SpawnAll();

@@ -40,6 +40,7 @@ class TestVault : public keeper::Vault {
  public:
   absl::Status AddSess(int, uint64_t, uint64_t) override { return absl::OkStatus(); }
   absl::Status AddPool(const keeper::PoolOffer&) override { return absl::OkStatus(); }
+  absl::Status ReplacePool(const keeper::PoolOffer&) override { return absl::OkStatus(); }
   absl::Status DropPool(uint32_t) override { return absl::OkStatus(); }
   absl::Status AddSession(SessionIndex index, int connection, int pidfd) override {
     obs::MutexLock lock(&mu);

@@ -70,8 +70,14 @@ class TestKeeper final : public keeper::Vault {
     return Apply(std::move(r));
   }
   absl::Status AddPool(const keeper::PoolOffer& offer) override {
+    return Offer(keeper::Verb::kAddPool, offer);
+  }
+  absl::Status ReplacePool(const keeper::PoolOffer& offer) override {
+    return Offer(keeper::Verb::kReplacePool, offer);
+  }
+  absl::Status Offer(keeper::Verb verb, const keeper::PoolOffer& offer) {
     keeper::Received r;
-    r.message.verb = keeper::Verb::kAddPool;
+    r.message.verb = verb;
     r.message.index = offer.handle;
     r.message.uid = offer.uid;
     r.message.max_capacity = offer.max_capacity;

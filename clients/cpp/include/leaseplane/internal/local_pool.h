@@ -100,6 +100,8 @@ class LocalPool {
   bool StillHeld(SlotIndex slot, FencingToken token) const noexcept {
     if (!mark_.IsCurrent()) return false;
     const LocalState& s = *state();
+    if (RealMemory::Load(flags_.word) != s.attachment.attach_gen) [[unlikely]]
+      return StillHeldSlowly(slot, token);
     return IsClaimed(s, slot, token) && leaseplane::StillHeld(s.attachment, flags_, slot, token);
   }
 
@@ -141,6 +143,7 @@ class LocalPool {
   // The same by the thread's other contexts, and what is rare.
   Taken TryAcquireElsewhere() noexcept;
   Reason ReleaseElsewhere(SlotIndex slot, FencingToken token, uint32_t serial) noexcept;
+  bool StillHeldSlowly(SlotIndex slot, FencingToken token) const noexcept;
   Reason ReleaseSlowly(SlotIndex slot, FencingToken token) noexcept;
 
   // The calling thread's. REQUIRES the process that attached.
