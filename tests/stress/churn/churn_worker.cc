@@ -43,8 +43,12 @@ class Thread {
         record_(process.claims.Borrow()),
         random_(seed) {
     record_.Bind(process.attachment.words, process.attachment.owner);
+    context_ = ThreadContext<M>(process.attachment, process.flags, process.claims, record_);
   }
-  ~Thread() { Claims<M>::Return(record_); }
+  ~Thread() {
+    context_.Park();
+    Claims<M>::Return(record_);
+  }
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
 
@@ -70,16 +74,13 @@ class Thread {
   }
   bool Try(LocalGrant& grant) {
     if (random_() % 4 != 0) {
-      return TryAcquire(process_.attachment, process_.flags, process_.claims, record_, grant) ==
-             TryResult::kOk;
+      return TryAcquire(context_, grant) == TryResult::kOk;
     }
-    return TryAcquireExhaustive(process_.attachment, process_.flags, process_.claims, record_,
-                                /*gate_void=*/false, grant) == TryResult::kOk;
+    return TryAcquireExhaustive(context_, /*gate_void=*/false, grant) == TryResult::kOk;
   }
   bool Await(LocalGrant& grant) {
     NoQueuePort port;
-    Wait<M, NoQueuePort> wait(process_.attachment, process_.flags, process_.claims, record_, port,
-                              /*fifo=*/false, /*max_overtake_ns=*/int64_t{1} << 60);
+    Wait<M, NoQueuePort> wait(context_, port, /*fifo=*/false, /*max_overtake_ns=*/int64_t{1} << 60);
     const int64_t now_ns = port.NowNs();
     const WaitResult result = wait.Run(now_ns, now_ns + kWaitNs, grant);
     if (result != WaitResult::kOk && result != WaitResult::kTimeout) ++guard_.failed_waits;
@@ -89,8 +90,7 @@ class Thread {
     const LocalGrant grant = held_[which];
     held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(which));
     guard_.Leave(grant.slot, process_.attachment.owner);
-    if (Release(process_.attachment, process_.flags, process_.claims, &record_, grant.slot,
-                grant.token) != ReleaseResult::kOk) {
+    if (Release(context_, grant.slot, grant.token) != ReleaseResult::kOk) {
       ++guard_.failed_releases;
     }
   }
@@ -99,6 +99,7 @@ class Thread {
   Process& process_;
   Guard& guard_;
   ThreadRecord<M>& record_;
+  ThreadContext<M> context_;
   std::mt19937_64 random_;
   std::vector<LocalGrant> held_;
 };

@@ -163,12 +163,14 @@ std::string World::JudgeRest() {
   Claims<M> claims(config_.capacity);
   ThreadRecord<M>& record = claims.Borrow();
   record.Bind(words_, me);
+  ThreadContext<M> context(attachment, flags, claims, record);
   uint32_t found = 0;
   LocalGrant grant;
-  while (TryAcquire(attachment, flags, claims, record, grant) == TryResult::kOk) {
+  while (TryAcquire(context, grant) == TryResult::kOk) {
     shared_->guard.Enter(grant.slot, me, grant.token);
     ++found;
   }
+  context.Park();
   Claims<M>::Return(record);
   if (found != config_.capacity) out << "hints lead to " << found << " slots; ";
   return out.str() + shared_->guard.Complaints();
