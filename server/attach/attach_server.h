@@ -88,9 +88,9 @@ class AttachServer {
 
   // False: not delivered; with kMust the session is being ended. In order per calling thread.
   bool Send(SessionIndex session, const Message& message, Delivery delivery);
-  // To every session that has opened the pool.
   // The sessions that have opened the pool, which do not count as such from here on.
   std::vector<SessionIndex> TakeOpened(uint32_t pool_handle);
+  // To every session that has opened the pool.
   void SendToPool(uint32_t pool_handle, const Message& message, Delivery delivery);
   // To every session, dropped where the peer is behind.
   void Broadcast(const Message& message);
