@@ -9,9 +9,10 @@
 //   the
 //              hot entry: take and give back the same slot, and no shared line is touched but the
 //              slot's own.
-//   record     in DATA, one a thread: the slots of its magazine, for thieves. It is written when an
-//              entry changes and never when one is used up, so entries may be stale; a thief looks
-//              at the slot's word anyway. Nobody but the owner writes it, the owner never reads it.
+//   record     in DATA, one a thread: the slots of its magazine, for thieves. It is written when a
+//              place gets another entry or, but for the hot one, none; so the hot one may be used
+//              up, and a thief looks at the slot's word anyway. Nobody but the owner writes it, the
+//              owner never reads it.
 //   bitmap     in DATA, one bit a slot and 64-ary levels above: slots in no magazine.
 //
 // The order of a search: hot entry, magazine, half a leaf of the bitmap (one fetch_and), the

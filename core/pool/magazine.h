@@ -67,7 +67,11 @@ class Magazine {
     if (count_ + 1 >= limit_) {
       UpdateLimit(p);
       // Half of it at a time, so that a thread that only gives back does not come here each time.
-      while (count_ + 1 >= limit_ && count_ > limit_ / 2) PublishSlot(p, At(count_--).slot);
+      while (count_ + 1 >= limit_ && count_ > limit_ / 2) {
+        Entry& last = At(count_);
+        PublishSlot(p, last.slot);
+        Unname(p, last, count_--);
+      }
     }
     if (count_ + 1 >= limit_) {
       PublishSlot(p, slot);
@@ -79,10 +83,11 @@ class Magazine {
   // Makes an entry hot: from behind, else from the bitmap. False: neither has one.
   bool Refill(HotEntry& hot, const PoolWords<M>& p) noexcept {
     if (count_ == 0 && !TakeLeaf(p)) return false;
-    const Entry& top = At(count_--);
+    Entry& top = At(count_);
     hot.word = top.word;
     hot.slot = top.slot;
     if (hot.named != hot.slot + 1) Name(p, hot, 0);
+    Unname(p, top, count_--);
     return true;
   }
 
@@ -124,6 +129,13 @@ class Magazine {
     if (!has_record_) return;
     entry.named = entry.slot + 1;
     M::StoreHint(p.finder.records[record_].entries[place], entry.named);
+  }
+
+  // Ends the list there, so that a thief does not look at what was used up.
+  void Unname(const PoolWords<M>& p, Entry& entry, uint32_t place) noexcept {
+    if (!has_record_) return;
+    entry.named = 0;
+    M::StoreHint(p.finder.records[record_].entries[place], 0);
   }
 
   void Append(const PoolWords<M>& p, SlotIndex slot, SlotWord word) noexcept {
