@@ -20,6 +20,16 @@
 namespace leaseplane::plane {
 namespace {
 
+// Whoever has not heard yet that the segments are given up gets nothing there. What is held stays
+// so, to be declared again.
+void WithholdAll(const keeper::HeldPool& pool) {
+  if (!pool.ctl.mapping) return;
+  auto* bits = shm::At<RealMemory::U64>(pool.ctl.mapping.base(), shm::kPageBytes);
+  for (uint64_t i = 0; i < (uint64_t{pool.max_capacity} + 63) / 64; ++i) {
+    RealMemory::Store(bits[i], 0);
+  }
+}
+
 int64_t UnixSeconds() { return obs::UnixNowNs() / engine::kSecond; }
 
 void WaitUntilUnixSecond(int64_t unix_s) {
@@ -109,7 +119,10 @@ void DaemonPlane::DiscardUnfinished(keeper::Holdings& holdings) {
     }
   }
   holdings.sess = {};
-  for (const auto& [handle, pool] : holdings.pools) vault_.DropPool(handle).IgnoreError();
+  for (const auto& [handle, pool] : holdings.pools) {
+    WithholdAll(pool);
+    vault_.DropPool(handle).IgnoreError();
+  }
   holdings.pools.clear();
 }
 

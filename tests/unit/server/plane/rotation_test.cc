@@ -113,8 +113,12 @@ TEST_F(RotationTest, AHostileWriterIsLeftBehindAndNobodyElseLosesAnything) {
 TEST_F(RotationTest, AWorkerThatDiesInTheMiddleStartsItAllAnew) {
   options_.pools[0].capacity = 4;
   options_.redeclare_grace_ns = 2 * engine::kSecond;
+  AddPool("other", 2);
   StartWorker();
   LocalClient honest(attach_path(), "gpu"), hostile(attach_path(), "gpu");
+  LocalClient other(attach_path(), "other");
+  const Generation held = other.Take(0);
+  ASSERT_NE(held, 0u);
   const engine::Grant remote = Lease();
   const SlotIndex mine = remote.lease.slot == 0 ? 1 : 0;
   const FencingToken token = honest.TokenOf(honest.Take(mine));
@@ -124,6 +128,8 @@ TEST_F(RotationTest, AWorkerThatDiesInTheMiddleStartsItAllAnew) {
     ASSERT_TRUE(Follow(honest));
   }
   StartWorker();
+  EXPECT_EQ(other.Take(1), 0u) << "given up, though it had nothing to do with it";
+  EXPECT_TRUE(other.Holds(0, held)) << "to be declared again";
   EXPECT_TRUE(honest.socket.IsHungUp());
   EXPECT_EQ(RealMemory::Load(honest.words.sessions[honest.socket.session]), word)
       << "it would take this for the end of its leases";
