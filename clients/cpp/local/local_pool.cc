@@ -33,6 +33,7 @@ class ThreadRecords {
       // A child made by fork() has not got the segments.
       if (entry.mark.IsCurrent()) Claims<RealMemory>::Return(*entry.record);
     }
+    entries_.clear();  // leases that are released later in the thread's end look here
   }
 
   // The thread's record, bound to `s`; after the thread's end one that keeps no slots. REQUIRES

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Taking, holding and giving back over the local path.
 #include <set>
+#include <string>
+#include <thread>
 #include <type_traits>
+#include <vector>
 
 #include "tests/unit/clients/cpp/local_fixture.h"
 
@@ -198,6 +201,52 @@ TEST_F(LocalLeaseTest, ManyThreadsNeverShareASlot) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(users[0] + users[1] + users[2], 12000);
   EXPECT_EQ(daemon_->BusyCount("gpu"), 0u);
+}
+
+// Built before the thread's first acquisition, so destroyed after everything the library keeps for
+// the thread.
+TEST_F(LocalLeaseTest, ALeaseMayOutliveWhatTheLibraryKeepsForItsThread) {
+  StartDaemon();
+  const Client client = Connect();
+  const Pool pool = Open(client);
+  for (int round = 0; round < 3; ++round) {
+    std::thread([&] {
+      thread_local Lease first, second;
+      first = pool.TryAcquire();
+      second = pool.TryAcquire();
+      EXPECT_TRUE(first && second);
+    }).join();
+  }
+  EXPECT_TRUE(pool.Acquire().ok()) << "both were given back";
+}
+
+TEST_F(LocalLeaseTest, AThreadMayUseManyPoolsInTurn) {
+  constexpr int kPools = 20;
+  for (int i = 0; i < kPools; ++i) {
+    auto pool = daemon_options_.pools[0];
+    pool.name = "p" + std::to_string(i);
+    daemon_options_.pools.push_back(pool);
+  }
+  StartDaemon();
+  const Client client = Connect();
+  std::vector<Pool> pools;
+  for (int i = 0; i < kPools; ++i) pools.push_back(*client.OpenPool("p" + std::to_string(i)));
+  std::vector<FencingToken> last(kPools, 0);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Lease> leases;
+    for (int i = 0; i < kPools; ++i) {
+      leases.push_back(pools[static_cast<size_t>(i)].TryAcquire());
+      ASSERT_TRUE(leases.back());
+      EXPECT_EQ(leases.back().pool(), "p" + std::to_string(i));
+      EXPECT_GT(leases.back().token(), last[static_cast<size_t>(i)]);
+      last[static_cast<size_t>(i)] = leases.back().token();
+    }
+    for (Lease& lease : leases) EXPECT_TRUE(std::move(lease).Release().ok());
+  }
+  for (const Pool& pool : pools) {
+    const Lease one = pool.TryAcquire(), two = pool.TryAcquire();
+    EXPECT_TRUE(one && two) << pool.name();
+  }
 }
 
 }  // namespace
