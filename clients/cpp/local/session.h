@@ -150,6 +150,9 @@ class Session {
   // session_moves.cc
   bool FollowMoves();
   bool Follow(const std::vector<PoolRecord*>& moved);
+  // Returns when what was won in the segments of `state` before attach_gen rose has been noted, and
+  // its sleepers are awake.
+  static void LeaveSegments(const LocalState& state);
   void LeaveOldSegments(const std::vector<PoolRecord*>& moved);
   static void CollectMoved(const std::vector<PoolRecord*>& moved, std::vector<Claimed>& claims);
   template <class Done>

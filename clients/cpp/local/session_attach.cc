@@ -102,17 +102,21 @@ void Session::DaemonGone() {
   for (PoolRecord* record : Records()) {
     const LocalState* state = record->pool.state();
     if (state == nullptr || state->attachment.attach_gen != attached_as_.attach_gen) continue;
-    const int64_t patience_end_ns = BootNowNs() + kPendingPatienceNs;
-    state->claims->AwaitPending(state->attachment.words, state->attachment.owner,
-                                [patience_end_ns] {
-                                  ::sched_yield();
-                                  return BootNowNs() < patience_end_ns;
-                                });
-    // Other processes wake for nothing and go back to sleep, if the segment is not dead after all.
-    RealMemory::FetchAdd(*state->attachment.words.wseq, 1);
-    RealMemory::FutexWake(*state->attachment.words.wseq, shm::kWakeAll);
+    LeaveSegments(*state);
   }
   tickets_.NudgeAll();
+}
+
+void Session::LeaveSegments(const LocalState& state) {
+  const PoolWords<RealMemory>& words = state.attachment.words;
+  const int64_t patience_end_ns = BootNowNs() + kPendingPatienceNs;
+  state.claims->AwaitPending(words, state.attachment.owner, [patience_end_ns] {
+    ::sched_yield();
+    return BootNowNs() < patience_end_ns;
+  });
+  // Other processes wake for nothing and go back to sleep, if the segment is not dead after all.
+  RealMemory::FetchAdd(*words.wseq, 1);
+  RealMemory::FutexWake(*words.wseq, shm::kWakeAll);
 }
 
 void Session::Reattach() {

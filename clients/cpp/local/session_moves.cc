@@ -9,21 +9,12 @@
 //   3 acquisitions that were won before have been noted; waiters are awake
 //   4 what is held by the claims is declared; the words of the old segments are not asked
 //   5 the new states are published; what was released since 4 is released there too
-#include <sched.h>
-
 #include <algorithm>
 #include <utility>
 
-#include "clients/cpp/boot_clock.h"
 #include "clients/cpp/local/session.h"
 
 namespace leaseplane::internal {
-namespace {
-
-constexpr int64_t kPendingPatienceNs = kSecondNs;
-
-}  // namespace
-
 // False: the daemon is gone.
 bool Session::FollowMoves() {
   std::vector<PoolRecord*> moved;
@@ -79,17 +70,7 @@ void Session::LeaveOldSegments(const std::vector<PoolRecord*>& moved) {
     moving_ = true;
     changed_.Tell();
   }
-  for (PoolRecord* record : moved) {
-    const LocalState* state = record->pool.state();
-    const int64_t patience_end_ns = BootNowNs() + kPendingPatienceNs;
-    state->claims->AwaitPending(state->attachment.words, state->attachment.owner,
-                                [patience_end_ns] {
-                                  ::sched_yield();
-                                  return BootNowNs() < patience_end_ns;
-                                });
-    RealMemory::FetchAdd(*state->attachment.words.wseq, 1);
-    RealMemory::FutexWake(*state->attachment.words.wseq, shm::kWakeAll);
-  }
+  for (PoolRecord* record : moved) LeaveSegments(*record->pool.state());
   tickets_.NudgeAll();
 }
 

@@ -4,7 +4,6 @@
 #include <semaphore.h>
 #include <sys/file.h>
 #include <sys/ipc.h>
-#include <sys/mman.h>
 #include <sys/sem.h>
 #include <tbb/concurrent_queue.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include <new>
 #include <semaphore>
 
+#include "tests/bench/harness/shared_memory.h"
 #include "tests/bench/local/subjects.h"
 
 namespace leaseplane::bench {
@@ -35,14 +35,6 @@ MakeBatch PairsOf(std::shared_ptr<P> peer) {
       }
     };
   };
-}
-
-template <class T>
-T* InSharedMemory() {
-  void* memory =
-      ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) std::abort();
-  return new (memory) T;
 }
 
 struct BoostStack {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/bench/wait/ways.h"
+#include "tests/bench/harness/shared_memory.h"
 
 #include <linux/futex.h>
 #include <sched.h>
 #include <semaphore.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,14 +18,6 @@
 
 namespace leaseplane::bench {
 namespace {
-
-template <class T>
-T* InSharedMemory() {
-  void* memory =
-      ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) std::abort();
-  return new (memory) T;
-}
 
 void Sleep(std::atomic<uint32_t>& word, uint32_t seen) {
   ::syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);

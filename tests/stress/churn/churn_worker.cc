@@ -1,24 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <chrono>
 #include <random>
 #include <thread>
 #include <vector>
 
 #include "core/pool/waiter.h"
 #include "tests/stress/churn/churn_world.h"
+#include "tests/support/no_queue_port.h"
 
 namespace leaseplane::churn {
 namespace {
 
-// No daemon serves a queue here: everybody waits on the words.
-struct NoQueuePort {
-  int64_t NowNs() const {
-    return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
-  }
-  void Enqueue(Ticket<M>& ticket, int64_t, int64_t) { ticket.Answer(TicketState::kRefused); }
-  void Forget(Ticket<M>&) {}
-  void Leave(Ticket<M>&) {}
-};
+using testing::NoQueuePort;
 
 constexpr int64_t kWaitNs = 20'000'000;  // a worker looks that often whether it is to stop
 

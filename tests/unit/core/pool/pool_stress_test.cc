@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/pool/waiter.h"
+#include "tests/support/no_queue_port.h"
 #include "tests/unit/core/pool/heap_pool.h"
 
 namespace leaseplane {
@@ -19,22 +20,14 @@ namespace {
 
 using M = RealMemory;
 
-// No daemon serves a queue here: everybody waits on the words.
-struct NoQueuePort {
-  int64_t NowNs() const {
-    return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
-  }
-  void Enqueue(Ticket<M>& ticket, int64_t, int64_t) { ticket.Answer(TicketState::kRefused); }
-  void Forget(Ticket<M>&) {}
-  void Leave(Ticket<M>&) {}
-};
+using testing::NoQueuePort;
 
 int Rounds(int usual) {
   const char* times = std::getenv("LEASEPLANE_STRESS_ROUNDS");
   return usual * (times == nullptr ? 1 : std::atoi(times));
 }
 
-class PoolStressTest : public testing::Test {
+class PoolStressTest : public ::testing::Test {
  protected:
   static constexpr uint32_t kSlots = 3;
   static constexpr int kThreads = 8;
