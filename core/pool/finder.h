@@ -94,6 +94,12 @@ inline uint64_t PickBits(uint64_t word, uint32_t from, uint32_t wanted) {
   return std::rotl(picked, static_cast<int>(from));
 }
 
+// No word has a bit set, by the word at the top: all that most searches of a full pool see.
+template <class M>
+bool IsBitmapEmpty(const PoolWords<M>& p) noexcept {
+  return M::LoadHint(p.finder.level[p.finder.level_count - 1][0]) == 0;
+}
+
 inline constexpr uint64_t kNoLeaf = ~uint64_t{0};
 
 // A leaf that the levels above call not empty: down from the top, at each level the next set bit
@@ -171,30 +177,51 @@ void FreeRecord(const PoolWords<M>& p, uint32_t r) noexcept {
   M::Store(record.claim, 0);
 }
 
-// Calls `visit(slot)` with what other threads' records name, from the one after `self` on, until it
-// returns true. The slots are in range and otherwise unproved.
+// Calls `visit(slot)` with what those records of a group of 64 name that `bits` says, until it
+// returns true or `budget` records were looked into. The slots are in range and otherwise unproved.
 template <class M, class Visit>
-bool VisitRecords(const PoolWords<M>& p, uint32_t self, const Visit& visit) noexcept {
-  uint64_t root = M::LoadHint(*p.finder.summary_root);
-  uint32_t looked_at = 0;
-  while (root != 0 && looked_at < kTheftRecordsMax) {
-    const uint32_t group = BitFrom(root, self / 64 % 64);
-    root &= ~(uint64_t{1} << group);
-    uint64_t rest = M::LoadHint(p.finder.summary[group]);
-    if (self / 64 == group) rest &= ~(uint64_t{1} << (self % 64));
-    while (rest != 0 && looked_at < kTheftRecordsMax) {
-      const uint32_t bit = BitFrom(rest, self % 64);
-      rest &= ~(uint64_t{1} << bit);
-      if (group * 64 + bit >= p.finder.record_count) continue;
-      ++looked_at;
-      for (const auto& entry : p.finder.records[group * 64 + bit].entries) {
-        const uint32_t named = M::LoadHint(entry);
-        if (named == 0) break;
-        if (named <= p.max_capacity && visit(SlotIndex{named - 1})) return true;
-      }
+bool VisitGroup(const PoolWords<M>& p, uint32_t group, uint64_t bits, uint32_t& budget,
+                const Visit& visit) noexcept {
+  for (; bits != 0 && budget != 0; bits &= bits - 1) {
+    const uint32_t r = group * 64 + static_cast<uint32_t>(std::countr_zero(bits));
+    if (r >= p.finder.record_count) return false;  // a hostile bit, and so are those above
+    --budget;
+    for (const auto& entry : p.finder.records[r].entries) {
+      const uint32_t named = M::LoadHint(entry);
+      if (named == 0) break;
+      if (named <= p.max_capacity && visit(SlotIndex{named - 1})) return true;
     }
   }
   return false;
+}
+
+// The same with the groups in `groups`, from the one after `home` on and round.
+template <class M, class Visit>
+bool VisitFarGroups(const PoolWords<M>& p, uint32_t home, uint64_t groups, uint32_t& budget,
+                    const Visit& visit) noexcept {
+  for (const uint64_t side : {~uint64_t{0} << home, ~(~uint64_t{0} << home)}) {
+    for (uint64_t rest = groups & side; rest != 0 && budget != 0; rest &= rest - 1) {
+      const auto group = static_cast<uint32_t>(std::countr_zero(rest));
+      if (VisitGroup(p, group, M::LoadHint(p.finder.summary[group]), budget, visit)) return true;
+    }
+  }
+  return false;
+}
+
+// The same with all records but `self`, from the one after it on and round, so that thieves do not
+// all begin at the same victim. `self` may be record_count: none.
+template <class M, class Visit>
+bool VisitRecords(const PoolWords<M>& p, uint32_t self, const Visit& visit) noexcept {
+  const uint32_t start = self < p.finder.record_count ? self : 0;
+  const uint32_t home = start / 64;
+  const uint64_t behind = ~uint64_t{0} << (start % 64);
+  uint64_t near = M::LoadHint(p.finder.summary[home]);
+  if (start == self) near &= ~(uint64_t{1} << (start % 64));
+  uint32_t budget = kTheftRecordsMax;
+  if ((near & behind) != 0 && VisitGroup(p, home, near & behind, budget, visit)) return true;
+  const uint64_t far = M::LoadHint(*p.finder.summary_root) & ~(uint64_t{1} << home);
+  if (far != 0 && VisitFarGroups(p, home, far, budget, visit)) return true;
+  return (near & ~behind) != 0 && VisitGroup(p, home, near & ~behind, budget, visit);
 }
 
 }  // namespace leaseplane

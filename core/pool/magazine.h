@@ -82,7 +82,7 @@ class Magazine {
 
   // Makes an entry hot: from behind, else from the bitmap. False: neither has one.
   bool Refill(HotEntry& hot, const PoolWords<M>& p) noexcept {
-    if (count_ == 0 && !TakeLeaf(p)) return false;
+    if (count_ == 0 && (IsBitmapEmpty(p) || !TakeLeaf(p))) return false;
     Entry& top = At(count_);
     hot.word = top.word;
     hot.slot = top.slot;

@@ -153,47 +153,74 @@ TryResult TryHinted(ThreadContext<M>& t, bool gate_void, LocalGrant& out) noexce
   return Search(t, gate_void, out);
 }
 
+// What a try came to. By value: what a call may write through a pointer lives in memory, on the
+// fast path too.
+struct Tried {
+  FencingToken token = 0;
+  SlotIndex slot = 0;
+  TryResult result = TryResult::kNone;
+};
+
 // The plain try: a closed gate is honoured unless the daemon's heart stands still.
 template <class M>
-[[gnu::noinline]] TryResult TryAcquireWarily(ThreadContext<M>& t, LocalGrant& out) noexcept {
+[[gnu::noinline]] Tried TryAcquireWarily(ThreadContext<M>& t) noexcept {
   const uint64_t policy = M::Load(*t.policy);
   t.Learn(policy);
   const bool is_closed = shm::GateOf(policy) == shm::Gate::kClosed;
   const bool gate_void = is_closed && t.flags->Has(ProcessFlags<M>::kGateVoid);
-  if (is_closed && !gate_void) return TryResult::kGateClosed;
-  return TryHinted(t, gate_void, out);
+  Tried tried;
+  if (is_closed && !gate_void) {
+    tried.result = TryResult::kGateClosed;
+    return tried;
+  }
+  LocalGrant grant;
+  tried.result = TryHinted(t, gate_void, grant);
+  tried.token = grant.token;
+  tried.slot = grant.slot;
+  return tried;
+}
+
+// The hot entry's slot, last seen as `seen`, is taken, and one of the checks failed.
+template <class M>
+[[gnu::noinline]] Tried FinishHot(ThreadContext<M>& t, SlotIndex slot, SlotWord seen) noexcept {
+  LocalGrant grant;
+  TryResult result = FinishTake(t, slot, GenerationOfWord(seen) + 1, /*gate_void=*/false, grant);
+  if (result == TryResult::kNone) result = Search(t, /*gate_void=*/false, grant);
+  return {grant.token, grant.slot, result};
 }
 
 // TryAcquireWarily where nothing is the matter: the policy is plain and the hot entry is right.
-// Whatever else it meets, it leaves to the functions above. Each of its loads costs, see
-// ThreadContext; a word is compared as a whole where any change of it leads away from here.
+// Whatever else it meets, it leaves to the functions above. Each of its steps costs, see
+// ThreadContext; a word is compared as a whole where any change of it leads away from here. A
+// compare-and-swap waits for the stores before it: they come first here and in Release, and the
+// checks behind them.
 template <class M>
-LEASEPLANE_HOT TryResult TryAcquire(ThreadContext<M>& t, LocalGrant& out) noexcept {
-  LocalGrant found;  // not `out`: what a call may write lives in memory, on the fast path too
-  TryResult result = TryResult::kNone;
+LEASEPLANE_HOT Tried TryAcquire(ThreadContext<M>& t) noexcept {
   SlotIndex slot = 0;
+  const SlotWord word = t.hot.Pop(slot);
+  if (word == 0) [[unlikely]]
+    return TryAcquireWarily(t);
+  M::StoreRelease(*t.pending, word + t.hot_pending);
   if (M::Load(*t.policy) != t.plain_policy) [[unlikely]] {
-    result = TryAcquireWarily(t, found);
-  } else if (const SlotWord word = t.hot.Pop(slot); word == 0) [[unlikely]] {
-    result = Search(t, /*gate_void=*/false, found);
-  } else {
-    M::StoreRelease(*t.pending, word + t.hot_pending);
-    if (!M::CompareExchange(*t.hot_word, word, word + t.take)) [[unlikely]] {
-      result = Search(t, /*gate_void=*/false, found);
-    } else if (t.SessionLives() && M::Load(*t.process_word) == t.attach_gen &&
-               (M::Load(*t.hot_grant_bits) & t.hot_grant_bit) != 0 &&
-               M::Load(*t.policy) == t.plain_policy) [[likely]] {
-      out.slot = slot;
-      out.token = static_cast<FencingToken>(word + t.token_offset);
-      M::StoreRelease(t.hot_claim->acquired, static_cast<uint64_t>(out.token));
-      return TryResult::kOk;
-    } else {
-      result = FinishTake(t, slot, GenerationOfWord(word) + 1, /*gate_void=*/false, found);
-      if (result == TryResult::kNone) result = Search(t, /*gate_void=*/false, found);
-    }
+    t.hot.word = word;
+    return TryAcquireWarily(t);
   }
-  out = found;
-  return result;
+  if (!M::CompareExchange(*t.hot_word, word, word + t.take)) [[unlikely]]
+    return TryAcquireWarily(t);
+  if (!t.SessionLives() || M::Load(*t.process_word) != t.attach_gen ||
+      (M::Load(*t.hot_grant_bits) & t.hot_grant_bit) == 0 || M::Load(*t.policy) != t.plain_policy)
+      [[unlikely]] {
+    return FinishHot(t, slot, word);
+  }
+  const auto token = static_cast<FencingToken>(word + t.token_offset);
+  M::StoreRelease(t.hot_claim->acquired, static_cast<uint64_t>(token));
+  return {token, slot, TryResult::kOk};
+}
+template <class M>
+TryResult TryAcquire(ThreadContext<M>& t, LocalGrant& out) noexcept {
+  const Tried tried = TryAcquire(t);
+  out = {tried.slot, tried.token};
+  return tried.result;
 }
 
 // One pass over all slots, from where this thread last was. For a caller that sleeps on kNone: the
@@ -243,15 +270,16 @@ template <class M>
 template <class M>
 LEASEPLANE_HOT ReleaseResult Release(ThreadContext<M>& t, SlotIndex slot,
                                      FencingToken token) noexcept {
-  const Generation gen = GenerationOf(token);
-  const SlotWord after = FreeWord(0) | gen;
-  if (slot + 1 != t.hot.named || M::Load(*t.policy) != t.plain_policy || !IsGrantable(after))
-      [[unlikely]] {
+  // Of another epoch than the policy's: beyond the limit.
+  const Generation gen = static_cast<uint64_t>(token) - t.token_base;
+  if (slot + 1 != t.hot.named) [[unlikely]]
     return ReleaseWarily(t, slot, token);
-  }
+  const SlotWord after = FreeWord(0) + gen;
   ThreadRecord<M>::Touch(*t.pending, after + t.hot_pending - 1);
   M::StoreRelease(t.hot_claim->released, static_cast<uint64_t>(token));
-  if (!M::CompareExchange(*t.hot_word, t.busy | gen, after)) [[unlikely]] {
+  if (M::Load(*t.policy) != t.plain_policy || gen >= t.generation_limit) [[unlikely]]
+    return ReleaseWarily(t, slot, token);
+  if (!M::CompareExchange(*t.hot_word, t.busy + gen, after)) [[unlikely]] {
     return ReleaseResult::kStale;
   }
   if (t.hot.word == 0) [[likely]] {

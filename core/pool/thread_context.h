@@ -73,7 +73,8 @@ struct ThreadContext {
                           shm::ReleaseWordOf(seen) == shm::ReleaseWord::kFree;
     if (!is_plain || seen == plain_policy) return;
     plain_policy = seen;
-    token_offset = static_cast<uint64_t>(MakeToken(shm::PolicyEpoch(seen), 1)) - FreeWord(0);
+    token_base = static_cast<uint64_t>(MakeToken(shm::PolicyEpoch(seen), 0));
+    token_offset = token_base + 1 - FreeWord(0);
   }
 
   // Puts the hot entry where the next context of this record finds it, or the segment if there is
@@ -107,10 +108,13 @@ struct ThreadContext {
   U64* wcnt = nullptr;
   U64* pending = nullptr;  // the record's
 
-  // What the policy read when it was plain, and by what a token is larger than the FREE word it
-  // came from. 0: not known.
+  // What the policy read when it was plain, 0: not known; the token of its epoch's generation 0,
+  // and by what a token is larger than the FREE word it came from.
   uint64_t plain_policy = 0;
+  uint64_t token_base = 0;
   uint64_t token_offset = 0;
+  // Of what is given back on the fast path. A member, for it is no operand of a comparison else.
+  Generation generation_limit = kGrantableGenerationMax;
 
   HotEntry hot;
   // Of hot.slot.

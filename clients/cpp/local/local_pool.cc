@@ -129,19 +129,24 @@ uint32_t LocalPool::NextCacheIndex() noexcept {
   return RealMemory::FetchAdd(pools, 1) % kThreadCaches;
 }
 
-LocalPool::Taken LocalPool::TryAcquireElsewhere() noexcept {
+LocalPool::Taken LocalPool::TryAcquireElsewhere(TryResult so_far) noexcept {
+  const bool is_tried = so_far != TryResult::kMoved;
+  if (is_tried && thread_first.state == state()) return {};
   ThreadCache& mine = thread_caches[cache_index_];
-  if (mine.state == state() && IsPlainlyCurrent(mine)) return TakeBy(mine);
+  if (mine.state == state() && IsPlainlyCurrent(mine)) {
+    const Tried tried = leaseplane::TryAcquire(mine.context);
+    if (tried.result == TryResult::kOk) return {tried.token, tried.slot, mine.serial};
+    if (mine.state == state()) return {};
+  }
   if (!mark_.IsCurrent()) return {};
   const LocalState* s = state();
-  LocalGrant grant;
-  TryResult result = leaseplane::TryAcquire(ContextOf(*s), grant);
-  if (result == TryResult::kMoved && state() != s) {  // it goes on in other memory
+  Tried tried = leaseplane::TryAcquire(ContextOf(*s));
+  if (tried.result == TryResult::kMoved && state() != s) {  // it goes on in other memory
     s = state();
-    result = leaseplane::TryAcquire(ContextOf(*s), grant);
+    tried = leaseplane::TryAcquire(ContextOf(*s));
   }
-  if (result != TryResult::kOk) return {};
-  return {grant.token, grant.slot, s->serial};
+  if (tried.result != TryResult::kOk) return {};
+  return {tried.token, tried.slot, s->serial};
 }
 
 // While its pool is on its way to other segments a lease is not lost.

@@ -60,9 +60,12 @@ class Pool {
   LEASEPLANE_HOT Lease TryAcquire() const noexcept {
     if (local_ == nullptr) [[unlikely]]
       return Lease(TryAcquireRemote());
-    const internal::LocalPool::Taken taken = local_->TryAcquire();
-    if (taken.token == 0) [[unlikely]]
-      return Lease();
+    internal::LocalPool::Taken taken;
+    const TryResult result = local_->TryAcquireHere(taken);
+    if (result != TryResult::kOk) [[unlikely]] {
+      taken = local_->TryAcquireElsewhere(result);
+      if (taken.token == 0) return Lease();
+    }
     return Lease(local_, taken.slot, taken.token, taken.serial);  // in place: nothing is copied
   }
 

@@ -81,11 +81,19 @@ class LocalPool {
     SlotIndex slot = 0;
     uint32_t serial = 0;  // of the state it was taken in
   };
-  LEASEPLANE_HOT Taken TryAcquire() noexcept {
+  // By the pool that the thread used first, where nothing is the matter. Unless it says kOk,
+  // TryAcquireElsewhere goes on.
+  LEASEPLANE_HOT TryResult TryAcquireHere(Taken& out) noexcept {
     if (!IsPlainlyCurrent(thread_first)) [[unlikely]]
-      return TryAcquireElsewhere();
-    return TakeBy(thread_first);
+      return TryResult::kMoved;
+    const Tried tried = leaseplane::TryAcquire(thread_first.context);
+    if (tried.result != TryResult::kOk) [[unlikely]]
+      return tried.result;
+    if (tried.token == 0) __builtin_unreachable();  // spares the caller a check
+    out = {tried.token, tried.slot, thread_first.serial};
+    return TryResult::kOk;
   }
+  Taken TryAcquireElsewhere(TryResult so_far) noexcept;
 
   // Waits until `deadline_ns` (CLOCK_BOOTTIME; 0: does not wait). kNone on success.
   Reason Acquire(int64_t deadline_ns, LocalGrant& grant, uint32_t& serial);
@@ -128,20 +136,12 @@ class LocalPool {
   LEASEPLANE_HOT bool IsPlainlyCurrent(const ThreadCache& mine) const noexcept {
     return mine.pool == this && IsUndisturbed(mine);
   }
-  LEASEPLANE_HOT Taken TakeBy(ThreadCache& mine) noexcept {
-    LocalGrant grant;
-    if (leaseplane::TryAcquire(mine.context, grant) != TryResult::kOk) [[unlikely]]
-      return mine.state == state() ? Taken{} : TryAcquireElsewhere();
-    return {grant.token, grant.slot, mine.serial};
-  }
   LEASEPLANE_HOT Reason GiveBackBy(ThreadCache& mine, SlotIndex slot, FencingToken token) noexcept {
     const ReleaseResult result = leaseplane::Release(mine.context, slot, token);
     if (result == ReleaseResult::kOk) [[likely]]
       return Reason::kNone;
     return FinishRelease(*mine.state, result, slot, token);
   }
-  // The same by the thread's other contexts, and what is rare.
-  Taken TryAcquireElsewhere() noexcept;
   Reason ReleaseElsewhere(SlotIndex slot, FencingToken token, uint32_t serial) noexcept;
   bool StillHeldSlowly(SlotIndex slot, FencingToken token) const noexcept;
   Reason ReleaseSlowly(SlotIndex slot, FencingToken token) noexcept;
