@@ -170,11 +170,13 @@ template <class M>
   const bool gate_void = is_closed && t.flags->Has(ProcessFlags<M>::kGateVoid);
   Tried tried;
   if (is_closed && !gate_void) {
+    t.Untouch();
     tried.result = TryResult::kGateClosed;
     return tried;
   }
   LocalGrant grant;
   tried.result = TryHinted(t, gate_void, grant);
+  if (tried.result != TryResult::kOk) t.Untouch();
   tried.token = grant.token;
   tried.slot = grant.slot;
   return tried;
@@ -239,6 +241,7 @@ TryResult TryAcquireExhaustive(ThreadContext<M>& t, bool gate_void, LocalGrant& 
     }
     if (++slot == count) slot = 0;
   }
+  t.Untouch();
   return t.SessionLives() ? TryResult::kNone : TryResult::kGone;
 }
 
@@ -270,14 +273,15 @@ template <class M>
 template <class M>
 LEASEPLANE_HOT ReleaseResult Release(ThreadContext<M>& t, SlotIndex slot,
                                      FencingToken token) noexcept {
-  // Of another epoch than the policy's: beyond the limit.
+  // A token of another epoch than the plain policy's, or of any while that is not known, is beyond
+  // the limit.
   const Generation gen = static_cast<uint64_t>(token) - t.token_base;
-  if (slot + 1 != t.hot.named) [[unlikely]]
+  if (slot + 1 != t.hot.named || gen >= t.generation_limit) [[unlikely]]
     return ReleaseWarily(t, slot, token);
   const SlotWord after = FreeWord(0) + gen;
   ThreadRecord<M>::Touch(*t.pending, after + t.hot_pending - 1);
   M::StoreRelease(t.hot_claim->released, static_cast<uint64_t>(token));
-  if (M::Load(*t.policy) != t.plain_policy || gen >= t.generation_limit) [[unlikely]]
+  if (M::Load(*t.policy) != t.plain_policy) [[unlikely]]
     return ReleaseWarily(t, slot, token);
   if (!M::CompareExchange(*t.hot_word, t.busy + gen, after)) [[unlikely]] {
     return ReleaseResult::kStale;

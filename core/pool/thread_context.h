@@ -77,6 +77,10 @@ struct ThreadContext {
     token_offset = token_base + 1 - FreeWord(0);
   }
 
+  // After a try that came to nothing: what it touched is not being taken, so the audit need not
+  // hear of it for as long as the thread does nothing else.
+  void Untouch() { M::StoreRelease(*pending, 0); }
+
   // Puts the hot entry where the next context of this record finds it, or the segment if there is
   // none. The context is not used afterwards.
   void Park() { record->magazine.PutHot(hot); }

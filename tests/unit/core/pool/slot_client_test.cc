@@ -49,6 +49,32 @@ TEST_F(SlotClientTest, SaysNoneWhenEverySlotIsTaken) {
   EXPECT_EQ(client_.Try(grant), TryResult::kNone);
 }
 
+// Else an idle thread would vouch for ever for a grant to its process that came to nothing.
+TEST_F(SlotClientTest, NamesNoSlotToTheAuditAfterATryThatFoundNone) {
+  client_.Release(Take());
+  for (const SlotIndex slot : {0u, 1u}) {
+    pool_.SetWord(slot, BusyWord(kMe, GenerationOfWord(pool_.Word(slot)) + 1));
+  }
+  LocalGrant grant;
+  ASSERT_EQ(client_.Try(grant), TryResult::kNone);
+  for (const SlotIndex slot : {0u, 1u}) {
+    EXPECT_EQ(client_.claims.Audit(slot, GenerationOfWord(pool_.Word(slot))), 0u) << slot;
+  }
+  ASSERT_EQ(TryAcquireExhaustive(client_.thread, false, grant), TryResult::kNone);
+  pool_.SetGate(shm::Gate::kClosed);
+  ASSERT_EQ(client_.Try(grant), TryResult::kGateClosed);
+  EXPECT_EQ(M::Load(client_.record.pending), 0u);
+}
+
+// A lease that was declared anew keeps its token over a change of the pool's epoch.
+TEST_F(SlotClientTest, GivesBackUnderATokenOfAnotherEpoch) {
+  client_.Release(Take());
+  LocalGrant grant = Take();
+  grant.token = MakeToken(3, GenerationOf(grant.token));
+  EXPECT_EQ(client_.Release(grant), ReleaseResult::kOk);
+  EXPECT_EQ(pool_.Word(grant.slot), FreeWord(GenerationOf(grant.token)));
+}
+
 TEST_F(SlotClientTest, GivesASlotBackAndWakesNobodyWhenNobodyWaits) {
   const LocalGrant grant = Take();
   EXPECT_EQ(client_.Release(grant), ReleaseResult::kOk);
