@@ -23,8 +23,12 @@ grpc::ServerUnaryReactor* AcquireCall::Start(grpc::CallbackServerContext* contex
   call->self_ = call;
   const bool is_sound = RunGuarded(environment.observer, kMethod, [&] { call->Begin(*bytes); });
   if (!is_sound) call->Leave(ToStatus(engine::Reason::kInternal, "internal error"));
-  // OnDone comes only after gRPC has been given the reactor, so the object is alive here.
-  return call.get();
+  call->is_starting_ = false;
+  if (!call->answer_) return call.get();  // OnDone, which lets go of it, comes later
+  call->self_.reset();
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(*call->answer_);
+  return reactor;
 }
 
 AcquireCall::AcquireCall(grpc::CallbackServerContext* context, grpc::ByteBuffer* response,
@@ -91,7 +95,11 @@ void AcquireCall::Leave(const grpc::Status& status) {
 
 void AcquireCall::End(const grpc::Status& status) {
   environment_.observer.CallEnded(kMethod, CodeName(status.error_code()));
-  Finish(status);
+  if (std::this_thread::get_id() == starter_ && is_starting_) {
+    answer_ = status;
+  } else {
+    Finish(status);
+  }
 }
 
 void AcquireCall::OnDone() {

@@ -17,7 +17,9 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include "server/plane/plane.h"
 #include "server/rpc/acquire_wait.h"
@@ -62,6 +64,12 @@ class AcquireCall final : public grpc::ServerUnaryReactor,
 
   // Written by Begin, before the plane or gRPC can know of the call.
   AcquireWait wait_;
+
+  // Of the thread that runs Start, and touched by it alone. gRPC ends its own reactor without going
+  // to another thread, so a call that is answered at once is answered by that.
+  const std::thread::id starter_ = std::this_thread::get_id();
+  bool is_starting_ = true;
+  std::optional<grpc::Status> answer_;  // if there was one before Start returned
 
   std::atomic<bool> is_claimed_{false};
   std::atomic<uint64_t> ticket_{0};  // 0 until parked
