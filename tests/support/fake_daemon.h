@@ -59,12 +59,15 @@ class FakeDaemon {
   void RestartWorker();  // forgets the queue, says so to everybody
   void HangUp();         // ends all sessions; the daemon lives on
   void SayDraining();
-  void KillKeeper();     // the lifeline ends; the worker goes on for a while
+  void KillKeeper();  // the lifeline ends; the worker goes on for a while
   void EndRecovery();
 
   // What the session that holds the slot answers; 0 is "none".
   Generation Audit(const std::string& pool, SlotIndex slot, Generation gen);
   bool Revoke(const std::string& pool, SlotIndex slot);
+  bool RevokeSilently(const std::string& pool, SlotIndex slot);  // dies before it tells
+  // The last thing it says to everybody: nothing is answered any more.
+  void SayMovedAndStop(const std::string& pool);
   void AskBack(const std::string& pool, SlotIndex slot, int64_t grace_ns);
   // Takes a slot as for a remote lease.
   std::optional<SlotIndex> TakeSlot(const std::string& pool);
@@ -97,6 +100,7 @@ class FakeDaemon {
     uint64_t ticket = 0;
   };
 
+  void Stop();
   void MakeSess();
   void MakePool(const FakePool& options);
   void Run();

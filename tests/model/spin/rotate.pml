@@ -296,9 +296,14 @@ inline publish() {
 #ifdef MUT_PENDING_NOT_AWAITED
 #define IS_NOTED 1
 #else
+#ifdef MUT_NOTED_BY_GENERATION   /* which another segment may repeat */
+#define NOTED(p) taken[p]
+#else
+#define NOTED(p) HELD(p)
+#endif
 #define IS_NOTED \
   (gone[t] || pending[t] == 0 || owner[at[t]] != t || gen[at[t]] != pending[t] || \
-   GEN(taken[t]) == pending[t])
+   GEN(NOTED(t)) == pending[t])
 #endif
 #define IS_WORD_ITS (owner[at[t]] == t && gen[at[t]] == GEN(claim))
 
@@ -506,7 +511,7 @@ inline begin() {
   :: recovering ->
 #ifndef MUT_NOT_HUNG_UP
     atomic {
-      life++; opened[0] = 0; opened[1] = 0; claims[0] = 0; claims[1] = 0; dones[0] = 0; dones[1] = 0
+      life++; told_soon[0] = 0; told_soon[1] = 0; opened[0] = 0; opened[1] = 0; claims[0] = 0; claims[1] = 0; dones[0] = 0; dones[1] = 0
     };
 #endif
     atomic { offered[kept] = 0 };
@@ -611,7 +616,7 @@ serve:
     :: atomic { IS_NEWS(0) || IS_NEWS(1) -> p = (IS_NEWS(0) -> 0 : 1) };
       atomic { awaited[p] = 0; token = (owner[current] == p -> TOKEN(current, gen[current]) : 0) };
       if :: token != 0 -> take_back(p, token) :: else fi;
-      atomic { swept[p] = 1; failed = 0; token = 0; p = 0; goto serve }
+      atomic { swept[p] = 1; opened[p] = 0; failed = 0; token = 0; p = 0; goto serve }
     :: atomic { current == 0 && is_serving -> goto rotate }
     :: atomic { ALL_OVER && current != 0 && is_serving -> goto over }
     fi;
@@ -648,7 +653,7 @@ rotate:
     atomic {
       crash -> crash = 0; up = 0; p = 0; token = 0; loser = 0; next = 0; failed = 0;
       is_rotated = 0; is_serving = 0; claimed = 0; awaited[0] = 0; awaited[1] = 0;
-      told_soon[0] = 0; told_soon[1] = 0; answer[0] = 0; answer[1] = 0;
+      answer[0] = 0; answer[1] = 0;
       believed_owner = FREE; believed_gen = 0; gen_max = 0;
       is_new = 1; goto start
     }
