@@ -18,6 +18,7 @@ inline settle(p) {
     if :: holds[p] == claim -> holds[p] = 0; refused[p] = 0 :: else fi
   :: else
   fi;
+  if :: !told_soon[p] && HAS_HEARD_ALL(p) -> refused[p] = 0 :: else fi;
   assert(holds[p] == 0 || holds[p] != HELD(p) || told_soon[p] || !HAS_HEARD_ALL(p) ||
          owner[at[p]] == p && gen[at[p]] == GEN(holds[p]))
 }
@@ -200,7 +201,7 @@ inline publish() {
 #endif
 #define IS_NOTED \
   (gone[t] || pending[t] == 0 || owner[at[t]] != t || gen[at[t]] != pending[t] || \
-   GEN(NOTED(t)) == pending[t])
+   GEN(NOTED(t)) == pending[t] || HOSTILE > 0 && given[t] == taken[t])   /* or for a second */
 #endif
 #define IS_WORD_ITS (owner[at[t]] == t && gen[at[t]] == GEN(claim))
 

@@ -32,7 +32,7 @@ inline tell(who, token) {
 inline refuse(p) {
   atomic {
     assert(!(is_rotated && IS_BELIEVED(p, token)) || ledger != 0);
-    answer[p] = 2; if :: holds[p] == token -> refused[p] = 1 :: else fi
+    answer[p] = 2; refused[p] = 1
   }
 }
 
@@ -156,7 +156,10 @@ serve:
         if
         :: !is_serving -> hear_claim(p)
         :: is_serving && owner[current] == p && gen[current] == GEN(token) -> answer[p] = 1
-        :: else -> answer[p] = 2; if :: holds[p] == token -> refused[p] = 1 :: else fi
+        :: else -> answer[p] = 2; refused[p] = 1;
+#ifndef GRACE
+          assert(0)
+#endif
         fi;
         p = 0; token = 0; goto serve
       }
