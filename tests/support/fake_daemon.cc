@@ -69,10 +69,7 @@ FakeDaemon::FakeDaemon(FakeDaemonOptions options)
   thread_ = std::thread([this] { Run(); });
 }
 
-FakeDaemon::~FakeDaemon() { Stop(); }
-
-void FakeDaemon::Stop() {
-  if (!thread_.joinable()) return;
+FakeDaemon::~FakeDaemon() {
   stop_ = true;
   const uint64_t one = 1;
   Must(::write(wake_.get(), &one, sizeof(one)) == sizeof(one));

@@ -66,8 +66,6 @@ class FakeDaemon {
   Generation Audit(const std::string& pool, SlotIndex slot, Generation gen);
   bool Revoke(const std::string& pool, SlotIndex slot);
   bool RevokeSilently(const std::string& pool, SlotIndex slot);  // dies before it tells
-  // The last thing it says to everybody: nothing is answered any more.
-  void SayMovedAndStop(const std::string& pool);
   void AskBack(const std::string& pool, SlotIndex slot, int64_t grace_ns);
   // Takes a slot as for a remote lease.
   std::optional<SlotIndex> TakeSlot(const std::string& pool);
@@ -100,7 +98,6 @@ class FakeDaemon {
     uint64_t ticket = 0;
   };
 
-  void Stop();
   void MakeSess();
   void MakePool(const FakePool& options);
   void Run();

@@ -109,13 +109,6 @@ bool FakeDaemon::RevokeSilently(const std::string& name, SlotIndex slot) {
   return pool.authority->TakeBack(slot, OwnerOf(word), GenerationOfWord(word));
 }
 
-void FakeDaemon::SayMovedAndStop(const std::string& name) {
-  Stop();
-  Message message = Make(Kind::kPoolMoved);
-  message.pool_moved.pool = HandleOf(name);
-  for (const auto& peer : peers_) Send(*peer, message);
-}
-
 bool FakeDaemon::Revoke(const std::string& name, SlotIndex slot) {
   const std::lock_guard<std::mutex> lock(mu_);
   Pool& pool = Named(name);

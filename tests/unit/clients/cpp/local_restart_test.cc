@@ -124,21 +124,6 @@ TEST_F(LocalRestartTest, ALeaseThatWasTakenBackWithoutAWordIsReportedAsLost) {
   EXPECT_EQ(daemon_->accepted_claims(), 1);
 }
 
-TEST_F(LocalRestartTest, WordsOfAPoolThatMovedAreNotAskedIfTheDaemonDiesMeanwhile) {
-  StartDaemon();
-  Heard heard;
-  const Client client = Connect(heard.Options());
-  const Pool pool = Open(client);
-  const Lease lease = pool.TryAcquire();
-  ASSERT_TRUE(daemon_->RevokeSilently("gpu", lease.slot()));  // as a hostile writer would
-  daemon_->SayMovedAndStop("gpu");
-  ReplaceDaemon();
-  ASSERT_TRUE(Eventually([&] { return daemon_->claims_done() == 1; }));
-  EXPECT_EQ(daemon_->accepted_claims(), 1);
-  EXPECT_TRUE(Eventually([&] { return lease.still_held(); }));
-  EXPECT_TRUE(heard.lost().empty());
-}
-
 TEST_F(LocalRestartTest, AnEndedSessionIsMadeAnewAndItsLeasesAreLost) {
   StartDaemon();
   Heard heard;
