@@ -196,7 +196,8 @@ class Claims {
     const Generation gen = pending & kGenerationMax;
     if (slot >= max_capacity_) return false;
     if (M::Load(p.Slot(slot)) != BusyWord(owner, gen)) return false;
-    return GenerationOf(static_cast<FencingToken>(M::Load(At(slot).acquired))) != gen;
+    // Not by what was acquired last: a segment before may have had the same generation.
+    return GenerationOf(HeldToken(slot)) != gen;
   }
 
   ThreadRecord<M>* First() const {

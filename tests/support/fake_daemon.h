@@ -59,12 +59,13 @@ class FakeDaemon {
   void RestartWorker();  // forgets the queue, says so to everybody
   void HangUp();         // ends all sessions; the daemon lives on
   void SayDraining();
-  void KillKeeper();     // the lifeline ends; the worker goes on for a while
+  void KillKeeper();  // the lifeline ends; the worker goes on for a while
   void EndRecovery();
 
   // What the session that holds the slot answers; 0 is "none".
   Generation Audit(const std::string& pool, SlotIndex slot, Generation gen);
   bool Revoke(const std::string& pool, SlotIndex slot);
+  bool RevokeSilently(const std::string& pool, SlotIndex slot);  // dies before it tells
   void AskBack(const std::string& pool, SlotIndex slot, int64_t grace_ns);
   // Takes a slot as for a remote lease.
   std::optional<SlotIndex> TakeSlot(const std::string& pool);

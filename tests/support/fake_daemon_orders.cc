@@ -102,6 +102,13 @@ Generation FakeDaemon::Audit(const std::string& pool, SlotIndex slot, Generation
   }
 }
 
+bool FakeDaemon::RevokeSilently(const std::string& name, SlotIndex slot) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  Pool& pool = Named(name);
+  const SlotWord word = pool.authority->LoadWord(slot);
+  return pool.authority->TakeBack(slot, OwnerOf(word), GenerationOfWord(word));
+}
+
 bool FakeDaemon::Revoke(const std::string& name, SlotIndex slot) {
   const std::lock_guard<std::mutex> lock(mu_);
   Pool& pool = Named(name);

@@ -59,7 +59,7 @@ def _model(name):
 
 
 STAGES = (
-    *(_model(name) for name in ("words", "grant", "audit", "queue", "redeclare")),
+    *(_model(name) for name in ("words", "grant", "audit", "queue", "redeclare", "rotate")),
     _step("g++ -O2", "BIN/step_kill", 0),
     _step("g++ -O0", "BUILD/verify-o0/bin/step_kill", 1500),
     _step("clang -O2", "BUILD/verify-clang/bin/step_kill", 0),

@@ -220,15 +220,10 @@ WaitResult LocalPool::WaitOn(const LocalState& s, int64_t started_ns, int64_t de
 
 Reason LocalPool::FinishRelease(const LocalState& s, ReleaseResult result, SlotIndex slot,
                                 FencingToken token) noexcept {
-  if (result == ReleaseResult::kMoved) {
-    session_.FinishMovedRelease(*this, s, slot, token);
-    return Reason::kNone;
-  }
-  // Not held under this token in the segment that was looked at. If that has been replaced
-  // meanwhile, the present one decides.
-  const LocalState& now = *state();
-  if (&now != &s) return ReleaseSlowly(slot, token);
-  return ReasonOfLoss(s);
+  // Not held under this token in the segment that was looked at: others may have written to it, and
+  // the lease may be in the present one.
+  const bool is_there = session_.FinishMovedRelease(*this, s, slot, token);
+  return is_there || result == ReleaseResult::kMoved ? Reason::kNone : ReasonOfLoss(s);
 }
 
 Reason LocalPool::ReasonOfLoss(const LocalState& s) const noexcept {

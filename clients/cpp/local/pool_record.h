@@ -42,8 +42,10 @@ struct PoolRecord {
   LocalState* CopyState(const Attached& as);
 
   LocalPool pool;
-  absl::Status closed;         // why it cannot be reached; OK while it can, or may be tried
-  bool recovering = false;     // as of the last opening: claims are being taken
+  absl::Status closed;      // why it cannot be reached; OK while it can, or may be tried
+  bool recovering = false;  // as of the last opening: claims are being taken
+  // The pool moved away from the present segment, so that its words are not to be believed.
+  bool is_damaged = false;
   LocalState* next = nullptr;  // made by a re-attachment, not published yet
 
   std::vector<std::unique_ptr<LocalState>> states;

@@ -181,16 +181,18 @@ Reason Session::WhyClosed(const LocalPool& pool) {
   return closed.ok() ? Reason::kSessionEnded : ReasonOf(closed);
 }
 
-void Session::FinishMovedRelease(LocalPool& pool, const LocalState& old, SlotIndex slot,
+bool Session::FinishMovedRelease(LocalPool& pool, const LocalState& old, SlotIndex slot,
                                  FencingToken token) {
   // PublishAll holds the lock while it looks which claims were released meanwhile: either it saw
   // this one, or what it published is seen here.
   const MutexLock lock(&mu_);
   const LocalState* now = pool.state();
-  if (now == &old || slot >= now->claims->max_capacity()) return;
+  if (now == &old || slot >= now->claims->max_capacity()) return false;
   const FencingToken held = now->claims->HeldToken(slot);
-  if (held > token) return;  // the slot was taken anew
-  ReleaseForOthers<RealMemory>(now->attachment, flags_, *now->claims, slot, token);
+  if (held > token) return false;  // the slot was taken anew
+  const ReleaseResult result =
+      ReleaseForOthers<RealMemory>(now->attachment, flags_, *now->claims, slot, token);
+  return result != ReleaseResult::kStale;
 }
 
 bool Session::Send(const attach::Message& message) {

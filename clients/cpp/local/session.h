@@ -64,8 +64,9 @@ class Session {
   Reason AwaitState(const LocalPool& pool, const LocalState* old, int64_t deadline_ns);
   // Why `pool` cannot be reached now; kSessionEnded if nothing better is known.
   Reason WhyClosed(const LocalPool& pool);
-  // A release whose segment was being replaced while it happened.
-  void FinishMovedRelease(LocalPool& pool, const LocalState& old, SlotIndex slot,
+  // A release whose segment was being replaced while it happened, or did not know its holder. True:
+  // it was given back in the present one.
+  bool FinishMovedRelease(LocalPool& pool, const LocalState& old, SlotIndex slot,
                           FencingToken token);
   // A pool is on its way to other segments: what is held in it is being declared there.
   bool is_moving();
@@ -93,9 +94,6 @@ class Session {
     Claims<RealMemory>* claims = nullptr;
     SlotIndex slot = 0;
     FencingToken token = 0;
-    const LocalState* old = nullptr;
-    bool moved = false;  // to other segments, because the words of these are not to be believed
-    bool left_busy = false, was_released = false;
     bool declared = false, answered = false, accepted = false;
   };
 
@@ -117,6 +115,7 @@ class Session {
   bool Handle(Incoming& incoming);
   PoolRecord* ByHandle(uint32_t handle, SlotIndex slot);
   void OnPoolOpened(Incoming& incoming);
+  void OnPoolMoved(uint32_t handle);
   void OnRefused(const attach::Refused& refused);
   bool OnGrant(const attach::GrantMsg& grant);
   bool OnAudit(const attach::Audit& audit);
@@ -139,8 +138,7 @@ class Session {
 
   // session_claims.cc
   void CollectClaims(uint64_t lost_gen, std::vector<Claimed>& claims);
-  static bool HasLeftBusy(const Claimed& claim);
-  static bool IsReleased(const Claimed& claim);
+  static bool IsOver(const Claimed& claim);
   bool ReopenPools(uint64_t lost_gen);
   bool Reopen(const std::vector<PoolRecord*>& records);
   bool DeclareClaims(std::vector<Claimed>& claims);

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a session holds, declared to the daemon's successor.
-#include <poll.h>
-
 #include <algorithm>
 #include <deque>
 #include <utility>
@@ -16,7 +14,6 @@ using attach::Kind;
 using attach::Message;
 
 constexpr int64_t kAnswerNs = 2 * kSecondNs;
-constexpr int64_t kReleasePatienceNs = 100 * kMillisecondNs;
 // The daemon never waits for a reader: answers to so many claims fit the socket's buffer.
 constexpr size_t kClaimsInFlightMax = 64;
 
@@ -52,30 +49,18 @@ void Session::CollectClaims(uint64_t lost_gen, std::vector<Claimed>& claims) {
       const FencingToken token = state->claims->HeldToken(slot);
       if (token == 0) continue;
       Claimed claim{record, state->claims, slot, token};
-      claim.old = state;
-      claim.left_busy = HasLeftBusy(claim);
-      // While the session lived the daemon told of everything it took back, so this was a release.
-      // (Claims may say otherwise: see HasLeftBusy.)
-      claim.was_released = session_lived && claim.left_busy;
-      claim.declared = session_lived && !claim.left_busy;
+      // A release is noted before its CAS. So a word that is not ours any more was taken back, and
+      // the daemon went before it could tell; unless others write over the words.
+      const SlotWord word = RealMemory::Load(state->attachment.words.Slot(slot));
+      const bool is_ours = word == BusyWord(state->attachment.owner, GenerationOf(token));
+      claim.declared = session_lived && (is_ours || record->is_damaged);
       claims.push_back(claim);
     }
   }
 }
 
-// Whether the word of the old segment is not the holder's any more. Asked instead of the claims
-// where a release matters: a release notes itself only after its CAS, and a thread that stands in
-// between can overwrite the note of a later one.
-bool Session::HasLeftBusy(const Claimed& claim) {
-  const Attachment<RealMemory>& old = claim.old->attachment;
-  return RealMemory::Load(old.words.Slot(claim.slot)) !=
-         BusyWord(old.owner, GenerationOf(claim.token));
-}
-
-// Whether its holder has given it back. In segments that others have written to, the words do not
-// tell; a release is noted before its CAS.
-bool Session::IsReleased(const Claimed& claim) {
-  if (!claim.moved) return HasLeftBusy(claim);
+// Whether its holder has given it back, or was told that it is lost.
+bool Session::IsOver(const Claimed& claim) {
   return claim.claims->HeldToken(claim.slot) != claim.token;
 }
 
@@ -121,14 +106,9 @@ bool Session::DeclareClaims(std::vector<Claimed>& claims) {
   bool alive = true;
   for (size_t i = 0; i < claims.size() && alive; ++i) {
     Claimed& claim = claims[i];
-    // The word may have changed since the claims were collected: it took a while until there was a
-    // daemon to tell. If the session lives after that, it was a release; see CollectClaims.
-    if (claim.declared && IsReleased(claim)) {
-      claim.left_busy = true;
-      claim.was_released = SessionLives(claim.old->attachment);
-      claim.declared = false;
-    }
-    claim.declared = claim.declared && claim.record->next != nullptr && claim.record->recovering;
+    // It took a while until there was a daemon to tell.
+    claim.declared = claim.declared && !IsOver(claim) && claim.record->next != nullptr &&
+                     claim.record->recovering;
     if (!claim.declared) continue;
     Message message = MakeMessage(Kind::kClaim);
     message.claim.pool = claim.record->next->handle;
@@ -163,10 +143,11 @@ void Session::PublishAll(const std::vector<Claimed>& claims) {
       }
     }
     record->pool.Publish(std::exchange(record->next, nullptr));
+    record->is_damaged = false;
   }
   for (const Claimed& claim : claims) {
     // Released after it was declared; FinishMovedRelease waits for the lock.
-    if (!claim.accepted || !IsReleased(claim)) continue;
+    if (!claim.accepted || !IsOver(claim)) continue;
     const LocalState& state = *claim.record->pool.state();
     ReleaseForOthers<RealMemory>(state.attachment, flags_, *state.claims, claim.slot, claim.token);
   }
@@ -177,18 +158,8 @@ void Session::PublishAll(const std::vector<Claimed>& claims) {
 }
 
 void Session::ReportLost(const std::vector<Claimed>& claims) {
-  // A thread may stand between the two stores of a release: its word has left BUSY and the note is
-  // still to come. It gets some time to write it.
-  const int64_t patience_end_ns = BootNowNs() + kReleasePatienceNs;
-  const auto is_over = [](const Claimed& claim) {
-    return claim.accepted || claim.was_released ||
-           claim.claims->HeldToken(claim.slot) != claim.token;
-  };
   for (const Claimed& claim : claims) {
-    while (claim.left_busy && !is_over(claim) && BootNowNs() < patience_end_ns) {
-      ::poll(nullptr, 0, 1);
-    }
-    if (is_over(claim)) continue;
+    if (claim.accepted || IsOver(claim)) continue;
     claim.claims->NoteRevoked(claim.slot, claim.token);
     TellLost(*claim.record, claim.slot, claim.token, Reason::kSessionEnded);
   }

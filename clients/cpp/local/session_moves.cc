@@ -25,7 +25,9 @@ bool Session::FollowMoves() {
       continue;
     }
     const LocalState* state = found->second->pool.state();
-    if (state != nullptr && IsCurrent(state->attachment, flags_)) moved.push_back(found->second);
+    if (state == nullptr || !IsCurrent(state->attachment, flags_)) continue;
+    found->second->is_damaged = true;
+    moved.push_back(found->second);
   }
   if (moved.empty()) return true;
   next_as_.attach_gen = attached_as_.attach_gen + Flags::kAttachStep;
@@ -81,8 +83,7 @@ void Session::CollectMoved(const std::vector<PoolRecord*>& moved, std::vector<Cl
       const FencingToken token = state->claims->HeldToken(slot);
       if (token == 0) continue;
       Claimed claim{record, state->claims, slot, token};
-      claim.old = state;
-      claim.moved = claim.declared = true;
+      claim.declared = true;
       claims.push_back(claim);
     }
   }

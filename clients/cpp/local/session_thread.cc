@@ -132,7 +132,7 @@ bool Session::Handle(Incoming& incoming) {
       ResendTickets();
       return true;
     case Kind::kPoolMoved:
-      moved_.insert(message.pool_moved.pool);
+      OnPoolMoved(message.pool_moved.pool);
       return true;
     case Kind::kDraining: {
       const MutexLock lock(&listeners_mu_);
@@ -169,6 +169,13 @@ void Session::OnPoolOpened(Incoming& incoming) {
     record->next = publish ? nullptr : *state;
   }
   FinishOpening(incoming.message.pool_opened.tag, state.status());
+}
+
+// Noted at once: the daemon may be gone before the move is followed.
+void Session::OnPoolMoved(uint32_t handle) {
+  moved_.insert(handle);
+  const auto found = by_handle_.find(handle);
+  if (found != by_handle_.end()) found->second->is_damaged = true;
 }
 
 void Session::OnRefused(const attach::Refused& refused) {

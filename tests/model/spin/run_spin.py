@@ -90,7 +90,8 @@ def build(search, models, folder):
     definitions = [f"-D{word}" for word in search.definitions]
     if search.is_mutant:
         switch = f"MUT_{search.name}"
-        if switch not in (models / f"{search.model}.pml").read_text():
+        parts = models.glob(f"{search.model}*.pml")
+        if not any(switch in part.read_text() for part in parts):
             return f"the model does not know {switch}"
         definitions.append(f"-D{switch}")
     made = subprocess.run(["spin", "-a", *definitions, f"{search.model}.pml"], cwd=folder,

@@ -109,6 +109,21 @@ TEST_F(LocalRestartTest, AClaimThatIsNotAcceptedIsReportedAsLost) {
   EXPECT_TRUE(Eventually([&] { return static_cast<bool>(pool.TryAcquire()); }));
 }
 
+TEST_F(LocalRestartTest, ALeaseThatWasTakenBackWithoutAWordIsReportedAsLost) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease kept = pool.TryAcquire();
+  const Lease taken = pool.TryAcquire();
+  ASSERT_TRUE(daemon_->RevokeSilently("gpu", taken.slot()));
+  ReplaceDaemon();
+  ASSERT_TRUE(Eventually([&] { return heard.lost().size() == 1; }));
+  EXPECT_EQ(heard.lost()[0].token, taken.token());
+  EXPECT_TRUE(kept.still_held());
+  EXPECT_EQ(daemon_->accepted_claims(), 1);
+}
+
 TEST_F(LocalRestartTest, AnEndedSessionIsMadeAnewAndItsLeasesAreLost) {
   StartDaemon();
   Heard heard;

@@ -143,5 +143,23 @@ TEST(ClaimsTest, ThreadsNeverShareARecord) {
   EXPECT_EQ(std::set<Record*>(lent.begin(), lent.end()).size(), size_t{kThreads});
 }
 
+TEST(ClaimsTest, AnAcquisitionIsNotNotedByALeaseOfAnEarlierSegment) {
+  std::vector<M::U64> slots(1);
+  PoolWords<M> words;
+  words.slots = slots.data();
+  words.max_capacity = 1;
+  Claims<M> claims(1);
+  claims.NoteAcquired(0, MakeToken(1, 7));  // the segment before: the same generation
+  claims.NoteReleased(0, MakeToken(1, 7));
+  M::Store(claims.Borrow().pending, Record::Pending(0, 7));
+  M::Store(slots[0], BusyWord(2, 7));
+  int waits = 0;
+  claims.AwaitPending(words, 2, [&] {
+    claims.NoteAcquired(0, MakeToken(2, 7));
+    return ++waits < 2;
+  });
+  EXPECT_EQ(waits, 1);
+}
+
 }  // namespace
 }  // namespace leaseplane
