@@ -101,7 +101,7 @@ void PoolEngine::Serve(Instant now, Actions& actions) {
 }
 
 shm::Gate PoolEngine::WantedGate(int64_t now_ns) {
-  if (state_ == PoolState::kDraining || is_damaged_ || is_brokered_) {
+  if (state_ == PoolState::kDraining || drain_reason_ || is_damaged_ || is_brokered_) {
     return shm::Gate::kClosed;
   }
   const shm::Gate wanted = DesiredGate(options_, Facts(), holds_.mean_ns(), now_ns);

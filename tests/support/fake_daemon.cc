@@ -150,6 +150,9 @@ void FakeDaemon::Handle(Peer& peer, const Message& message) {
       return OnOpenPool(peer, message.open_pool);
     case Kind::kEnqueue:
       if (restarted_) ++enqueues_after_restart_;
+      if (pools_[message.enqueue.pool].authority->words().Drained()) {
+        return RefuseTicket({peer.index, message.enqueue.pool, message.enqueue.ticket});
+      }
       queue_.push_back({peer.index, message.enqueue.pool, message.enqueue.ticket});
       if (pools_[message.enqueue.pool].options.fifo) {
         pools_[message.enqueue.pool].authority->SetGate(shm::Gate::kClosed);

@@ -184,6 +184,7 @@ Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant, uint32_t& seri
         const WaitResult result = WaitOn(s, started_ns, deadline_ns, grant);
         if (result == WaitResult::kOk) return Reason::kNone;
         if (result == WaitResult::kQueueFull) return Reason::kQueueFull;
+        if (result == WaitResult::kDrained) return Reason::kPoolDraining;
         if (result == WaitResult::kTimeout) {
           const Reason closed = session_.WhyClosed(*this);
           return closed == Reason::kSessionEnded ? Reason::kWaitTimeout : closed;
@@ -203,7 +204,8 @@ Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant, uint32_t& seri
 Reason LocalPool::TryEverySlot(const LocalState& s, LocalGrant& grant) {
   const bool gate_void = flags_.Has(ProcessFlags<RealMemory>::kGateVoid);
   const TryResult result = TryAcquireExhaustive(ContextOf(s), gate_void, grant);
-  return result == TryResult::kOk ? Reason::kNone : Reason::kNoFreeSlot;
+  if (result == TryResult::kOk) return Reason::kNone;
+  return s.attachment.words.Drained() ? Reason::kPoolDraining : Reason::kNoFreeSlot;
 }
 
 WaitResult LocalPool::WaitOn(const LocalState& s, int64_t started_ns, int64_t deadline_ns,

@@ -21,6 +21,7 @@ SimWorld::SimWorld(uint64_t seed) : random_(seed) {
   for (int i = 0; i < 3; ++i) AttachSession();
   BuildEngine();
   RecoverOptions how;
+  how.drain_reason = drain_reason_;
   how.first_gen = FirstGen();
   engine_->Recover(now_, ledger_.Contents(), how, actions_);
   last_tick_ns_ = now_.boot_ns;
@@ -43,6 +44,7 @@ void SimWorld::RestartAdopted() {
   BuildEngine();
   authority_->SetEpoch(epoch);
   RecoverOptions how;
+  how.drain_reason = drain_reason_;
   how.origin = SegmentOrigin::kAdopted;
   const RecoverReport report = engine_->Recover(now_, ledger_.Contents(), how, actions_);
   if (report.integrity_violations != 0) Fail("an honest world looks damaged after a restart");
@@ -87,6 +89,7 @@ void SimWorld::RestartFresh(bool same_boot) {
   BuildEngine();
   authority_->SetEpoch(epoch);
   RecoverOptions how;
+  how.drain_reason = drain_reason_;
   how.same_boot = same_boot;
   how.await_claims = same_boot;
   how.first_gen = FirstGen();
@@ -122,6 +125,7 @@ void SimWorld::Believe(SlotIndex slot, const Believer& believer) {
     Fail("token " + std::to_string(believer.token) + " of slot " + std::to_string(slot) +
          " does not increase");
   }
+  if (drain_reason_ && believer.token > last) Fail("a grant in a drained pool");
   last = std::max(last, believer.token);
   believers_[slot] = believer;
 }

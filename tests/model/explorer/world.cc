@@ -40,7 +40,7 @@ void World::ResetWords() {
   stored_epoch = 1;
   sessions.fill(0);
   wcnt = heartbeat = 0;
-  wseq = dseq = 0;
+  wseq = dseq = drained = 0;
   grant_bits = (uint64_t{1} << config.slots) - 1;
   policy = shm::MakePolicy(1, shm::Gate::kOpen,
                            config.locked ? shm::ReleaseWord::kLocked : shm::ReleaseWord::kFree);
@@ -51,6 +51,7 @@ void World::ResetWords() {
   words.dseq = &dseq;
   words.wcnt = &wcnt;
   words.policy = &policy;
+  words.drained = &drained;
   words.heartbeat = &heartbeat;
   words.grant_bits = &grant_bits;
   words.sessions = sessions.data();

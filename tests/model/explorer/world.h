@@ -142,7 +142,7 @@ class World : public FaultSource {
   std::array<uint64_t, kSlotsMax> slots{};
   std::array<uint64_t, 8> sessions{};
   uint64_t wcnt = 0, heartbeat = 0, grant_bits = 0, policy = 0;
-  uint32_t wseq = 0, dseq = 0;
+  uint32_t wseq = 0, dseq = 0, drained = 0;
   std::array<uint32_t, kSlotsMax> base_epochs{};
   Epoch stored_epoch = 1;  // durable
   FinderMemory<SimMemory> finder;
