@@ -45,6 +45,7 @@ enum class TicketState : uint32_t {
   kLeft = 3,
   kRefused = 4,
   kNudged = 5,  // waiting, and there is news: the waiter moves it back before it looks
+  kDrained = 6,
 };
 
 // One queued wait. The library thread writes `grant` and then answers GRANTED by CAS; the waiter
@@ -185,10 +186,13 @@ class Wait {
         ticket.Move(TicketState::kNudged, TicketState::kWaiting);
         // Only now look: a nudge for anything newer makes the sleep below return at once.
       }
+      if (state == TicketState::kDrained) {
+        port_.Forget(ticket);
+        return SessionLives(a_) ? Next::kDrained : Next::kGone;
+      }
       if (state == TicketState::kRefused) {
         port_.Forget(ticket);
         if (!SessionLives(a_)) return Next::kGone;
-        if (a_.words.Drained()) return Next::kDrained;
         refused_ = true;
         return fifo_ ? Next::kQueueFull : Next::kAgain;
       }

@@ -251,7 +251,8 @@ void FakeDaemon::ServeQueue() {
     if (!pools_[handle].options.fifo) continue;
     const bool waits = std::any_of(queue_.begin(), queue_.end(),
                                    [handle](const Waiter& w) { return w.pool == handle; });
-    pools_[handle].authority->SetGate(waits ? shm::Gate::kClosed : shm::Gate::kOpen);
+    const bool closes = waits || pools_[handle].authority->words().Drained();
+    pools_[handle].authority->SetGate(closes ? shm::Gate::kClosed : shm::Gate::kOpen);
   }
 }
 

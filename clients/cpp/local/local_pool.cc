@@ -84,7 +84,7 @@ class SessionPort {
     message.enqueue.ticket = id;
     message.enqueue.waited_ns = waited_ns;
     message.enqueue.rest_ns = endless ? kNeverNs : rest_ns;
-    if (!session_.Send(message)) session_.tickets().Refuse(id);
+    if (!session_.Send(message)) session_.tickets().Refuse(id, TicketState::kRefused);
   }
 
   void Forget(const Ticket<RealMemory>& ticket) { session_.tickets().Forget(ticket); }
