@@ -59,10 +59,10 @@ TEST_F(AuthorityTest, ADrainedPoolOffersNothingAndWakesWhoSleeps) {
   authority_.SetDrained(true);
   EXPECT_EQ(pool_.wseq(), 1u);
   ASSERT_EQ(M::wakes.size(), 1u);
-  EXPECT_EQ(M::wakes[0].second, shm::kWakeAll);
+  EXPECT_EQ(M::wakes[0].count, shm::kWakeAll);
   EXPECT_TRUE(pool_.words().Drained());
   EXPECT_TRUE(authority_.TakeBack(held.slot, kSession, held.gen));
-  for (const SlotIndex i : {0, 1}) {
+  for (const SlotIndex i : {SlotIndex{0}, SlotIndex{1}}) {
     authority_.Lock(i);
     authority_.Unlock(i);
     authority_.Repair(i);

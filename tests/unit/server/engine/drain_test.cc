@@ -39,7 +39,7 @@ TEST_F(DrainTest, NobodyGetsInAndWhoIsInStays) {
   ExpectShut("drained");
   EXPECT_EQ(ReasonIn(Renew(remote)), Reason::kNone);
   Pass(kSecond);
-  EXPECT_EQ(ReasonIn(Release(remote)), Reason::kNone);
+  EXPECT_EQ(Release(remote), Reason::kNone);
   EXPECT_TRUE(LocalRelease(kAlice, local));
   Pass(kSecond);
   ExpectShut("empty");

@@ -236,6 +236,7 @@ TEST_F(PlaneTest, ADrainedPoolStaysSoOverRestartsUntilItIsResumed) {
 TEST_F(PlaneTest, ADrainIsToldToWhoKeepsLeasesAsLongAsItLasts) {
   StartWorker();
   Watcher hears;
+  plane_->Watch(&hears);
   plane_->HearWaiting(&hears);
   plane_->DrainPool("gpu", "");
   EXPECT_TRUE(WaitUntil([&] { return hears.waited_for_gpu >= 3; }));
