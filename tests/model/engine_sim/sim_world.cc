@@ -125,7 +125,8 @@ void SimWorld::Believe(SlotIndex slot, const Believer& believer) {
     Fail("token " + std::to_string(believer.token) + " of slot " + std::to_string(slot) +
          " does not increase");
   }
-  if (drain_reason_ && believer.token > last) Fail("a grant in a drained pool");
+  const bool is_local = believer.session != kOwnerNone;
+  if (drain_reason_ && is_local) Fail("a local grant in a drained pool");
   last = std::max(last, believer.token);
   believers_[slot] = believer;
 }
@@ -138,6 +139,9 @@ void SimWorld::StopBelieving(SlotIndex slot, FencingToken token) {
 
 // A caller got an answer that says it holds a lease.
 void SimWorld::Heard(const Grant& grant, int64_t received_ns) {
+  // A lease from before may be heard of now, by its request id.
+  const bool is_new = live_ids_.count(grant.lease.id.lo) == 0;
+  if (drain_reason_ && is_new) Fail("a grant in a drained pool");
   const int64_t until_ns = received_ns + grant.queued_ns + grant.lease.remaining_ns;
   Believer believer;
   believer.token = grant.lease.token;
