@@ -31,6 +31,7 @@ std::string FreshUuid() {
 bool MayPass(const absl::Status& status, bool was_reached) {
   const Reason reason = ReasonOf(status);
   return reason == Reason::kRecovering || reason == Reason::kDraining ||
+         reason == Reason::kOutcomeUnknown ||  // the request id finds what became of it
          (was_reached && status.code() == absl::StatusCode::kUnavailable);
 }
 

@@ -41,7 +41,7 @@ struct Invocation {
 
 void AddPoolCommands(CLI::App& app, Invocation& invocation);    // pools, slots, waiters
 void AddLeaseCommands(CLI::App& app, Invocation& invocation);   // leases, acquire, renew, ...
-void AddAdminCommands(CLI::App& app, Invocation& invocation);   // lock, unlock, revoke
+void AddAdminCommands(CLI::App& app, Invocation& invocation);   // lock, revoke, drain, ...
 void AddHealthCommands(CLI::App& app, Invocation& invocation);  // health, version
 void AddRunCommand(CLI::App& app, Invocation& invocation);
 

@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lock, unlock, revoke: what operators do to slots and leases. They need the daemon's Unix socket.
+// lock, unlock, revoke, drain, resume: what operators do to slots, leases and pools. They need the
+// daemon's Unix socket.
 #include <google/protobuf/util/time_util.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "clients/cli/arguments.h"
 #include "clients/cli/cells.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/dial.h"
 #include "clients/cli/message_json.h"
 #include "clients/cli/stub.h"
+#include "leaseplane/status.h"
 
 namespace leaseplane::cli {
 namespace {
@@ -23,7 +28,10 @@ struct AdminArguments {
   std::string name;
   std::string reason;
   absl::Duration grace = absl::ZeroDuration();
+  absl::Duration wait = absl::ZeroDuration();
 };
+
+constexpr absl::Duration kLookAgain = absl::Milliseconds(250);
 
 int PrintSlot(const Invocation& invocation, const v1::Slot& slot) {
   if (invocation.format == OutputFormat::kJson) return PrintMessage(slot);
@@ -77,9 +85,92 @@ int Revoke(const Invocation& invocation, const AdminArguments& arguments) {
   return 0;
 }
 
+int PrintPool(const Invocation& invocation, const v1::Pool& pool) {
+  if (invocation.format == OutputFormat::kJson) return PrintMessage(pool);
+  std::cout << "pool " << ShortName(pool.name()) << " is "
+            << EnumCell(v1::Pool::State_Name(pool.state()), "STATE_");
+  if (pool.drained()) std::cout << ", leases left: " << pool.counts().busy_count();
+  std::cout << "\n";
+  return 0;
+}
+
+// Looks until the pool has no lease. A daemon that restarts meanwhile goes on draining.
+absl::Status AwaitEmpty(Daemon& daemon, absl::Duration wait, v1::Pool& pool) {
+  const absl::Time deadline = absl::Now() + wait;
+  v1::GetPoolRequest request;
+  request.set_name(pool.name());
+  while (pool.counts().busy_count() != 0) {
+    const absl::Duration rest = deadline - absl::Now();
+    if (rest <= absl::ZeroDuration()) {
+      return MakeStatus(
+          Reason::kWaitTimeout,
+          absl::StrCat("the pool is drained, but leases are left: ", pool.counts().busy_count()));
+    }
+    absl::SleepFor(std::min(rest, kLookAgain));
+    const auto seen = daemon.Call(daemon.admin(), &v1::AdminService::Stub::GetPool, request);
+    if (absl::IsUnavailable(seen.status())) continue;
+    if (!seen.ok()) return seen.status();
+    pool = *seen;
+    if (!pool.drained()) {
+      return MakeStatus(Reason::kFailedPrecondition, "the pool was resumed meanwhile");
+    }
+  }
+  return absl::OkStatus();
+}
+
+int Drain(const Invocation& invocation, const AdminArguments& arguments) {
+  const auto name = PoolName(arguments.name);
+  if (!name.ok()) return Fail(name.status());
+  auto daemon = Dial(invocation);
+  if (!daemon.ok()) return Fail(daemon.status());
+  v1::DrainPoolRequest request;
+  request.set_name(*name);
+  request.set_reason(arguments.reason);
+  auto response = daemon->Call(daemon->admin(), &v1::AdminService::Stub::DrainPool, request);
+  if (!response.ok()) return Fail(response.status());
+  if (arguments.wait > absl::ZeroDuration()) {
+    const absl::Status status = AwaitEmpty(*daemon, arguments.wait, *response->mutable_pool());
+    if (!status.ok()) return Fail(status);
+  }
+  return PrintPool(invocation, response->pool());
+}
+
+int Resume(const Invocation& invocation, const AdminArguments& arguments) {
+  const auto name = PoolName(arguments.name);
+  if (!name.ok()) return Fail(name.status());
+  auto daemon = Dial(invocation);
+  if (!daemon.ok()) return Fail(daemon.status());
+  v1::ResumePoolRequest request;
+  request.set_name(*name);
+  const auto response = daemon->Call(daemon->admin(), &v1::AdminService::Stub::ResumePool, request);
+  if (!response.ok()) return Fail(response.status());
+  return PrintPool(invocation, response->pool());
+}
+
+void AddDrainCommands(CLI::App& app, Invocation& invocation) {
+  const auto arguments = std::make_shared<AdminArguments>();
+  CLI::App* drain =
+      app.add_subcommand("drain", "Grant no new leases in a pool; those there are live on");
+  drain->add_option("POOL", arguments->name)->required();
+  drain->add_option("--reason", arguments->reason, "shown with the pool, told to who is refused")
+      ->required();
+  AddDuration(*drain, "--wait", &arguments->wait,
+              "how long to wait until the pool has no lease; default 0", /*may_be_infinite=*/true);
+  drain->callback([&invocation, arguments] {
+    invocation.action = [&invocation, arguments] { return Drain(invocation, *arguments); };
+  });
+
+  CLI::App* resume = app.add_subcommand("resume", "Let a drained pool grant again");
+  resume->add_option("POOL", arguments->name)->required();
+  resume->callback([&invocation, arguments] {
+    invocation.action = [&invocation, arguments] { return Resume(invocation, *arguments); };
+  });
+}
+
 }  // namespace
 
 void AddAdminCommands(CLI::App& app, Invocation& invocation) {
+  AddDrainCommands(app, invocation);
   const auto arguments = std::make_shared<AdminArguments>();
   CLI::App* lock = app.add_subcommand(
       "lock", "Take a slot out of use; a held one is locked when its lease ends");

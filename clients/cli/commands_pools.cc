@@ -19,6 +19,11 @@ namespace {
 
 using Align = Table::Align;
 
+std::string PoolNote(const v1::Pool& pool) {
+  if (!pool.drained()) return "";
+  return absl::StrCat("drained", pool.drain_reason().empty() ? "" : ": ", pool.drain_reason());
+}
+
 int Pools(const Invocation& invocation) {
   auto daemon = Dial(invocation);
   if (!daemon.ok()) return Fail(daemon.status());
@@ -39,7 +44,8 @@ int Pools(const Invocation& invocation) {
                {"QUARANTINED", Align::kRight},
                {"WAITING", Align::kRight},
                {"FAIRNESS"},
-               {"TTL", Align::kRight}});
+               {"TTL", Align::kRight},
+               {"NOTE"}});
   for (const v1::Pool& pool : all.pools()) {
     const v1::PoolCounts& counts = pool.counts();
     table.AddRow({ShortName(pool.name()), EnumCell(v1::Pool::State_Name(pool.state()), "STATE_"),
@@ -49,7 +55,7 @@ int Pools(const Invocation& invocation) {
                   absl::StrCat(counts.quarantined_count()),
                   absl::StrCat(counts.waiter_count() + counts.local_sleeper_count()),
                   EnumCell(v1::Pool::Fairness_Name(pool.fairness()), "FAIRNESS_"),
-                  DurationCell(pool.has_default_ttl(), pool.default_ttl())});
+                  DurationCell(pool.has_default_ttl(), pool.default_ttl()), PoolNote(pool)});
   }
   table.Print(std::cout);
   return 0;

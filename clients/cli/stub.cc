@@ -59,6 +59,13 @@ absl::Status FromGrpc(const grpc::Status& status) {
   std::string message = status.error_message();
   // The fields say all there is to say about a bad request.
   if (!details.fields.empty()) message = details.fields;
+  // Nothing here cancels a call: the other end did, as a daemon that stops does to what it has not
+  // read yet.
+  if (details.reason == Reason::kNone && status.error_code() == grpc::StatusCode::CANCELLED) {
+    return MakeStatus(
+        Reason::kOutcomeUnknown,
+        "the daemon dropped the call, which may have been carried out; it is stopping");
+  }
   if (details.reason == Reason::kNone) {
     return absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
   }

@@ -20,6 +20,8 @@ const char* TextOf(Reason reason) {
       return "no slot became free in time";
     case Reason::kQueueFull:
       return "the queue is full";
+    case Reason::kPoolDraining:
+      return "an operator drains the pool";
     case Reason::kNotFound:
       return "the pool was deleted";
     case Reason::kOtherProcess:

@@ -76,6 +76,7 @@ enum class Refusal : uint32_t {
   kQueueFull = 8,
   kPoolDeleted = 9,
   kInternal = 10,
+  kPoolDraining = 11,
 };
 
 struct Hello {

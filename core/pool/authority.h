@@ -133,6 +133,10 @@ class Authority {
   // with a generation far above everything seen; wake. Nothing happens to a slot that is held.
   void Repair(SlotIndex slot);
 
+  // true: nobody is granted a slot, by a client or by the daemon, until it is called with false.
+  // What is held is left alone. The caller closes the gate after it, and opens it after the end;
+  // whoever sleeps on wseq is woken to see it. May come before Initialize or Adopt.
+  void SetDrained(bool is_drained);
   // No slot is granted directly any more, to nobody, for the life of this object.
   void Withdraw();
 
@@ -190,7 +194,8 @@ class Authority {
  private:
   bool CanGrant(const SlotShadow& s) const {
     const bool is_withheld = s.is_spent && is_direct_;
-    return s.grantable && !s.daemon_held && !s.lock_wanted && !s.quarantined && !is_withheld;
+    return !is_drained_ && s.grantable && !s.daemon_held && !s.lock_wanted && !s.quarantined &&
+           !is_withheld;
   }
   bool TryGrantAt(SlotIndex slot, SessionIndex owner, int64_t now_ns, SlotGrant& grant);
   bool IsPlausible(SlotIndex slot, Generation gen) const;  // since the last scan
@@ -245,6 +250,7 @@ class Authority {
   Generation renumber_at_ = kGrantableGenerationMax;
   uint32_t spent_count_ = 0;
   bool is_direct_ = true;
+  bool is_drained_ = false;
   int ticks_with_free_ = 0;  // scans in a row that saw a free slot beside waiters
   std::vector<SlotShadow> shadow_;
 };

@@ -42,6 +42,7 @@ void Authority<M>::Initialize(Generation first_gen, bool grantable, int64_t now_
 
 template <class M>
 void Authority<M>::Adopt(int64_t now_ns, std::span<const SlotIndex> withheld) {
+  M::Store(*words_.drained, is_drained_ ? 1 : 0);
   SlotBits is_withheld(words_.max_capacity);
   for (const SlotIndex slot : withheld) {
     if (slot < words_.max_capacity) is_withheld.Set(slot, true);
@@ -57,7 +58,8 @@ void Authority<M>::Adopt(int64_t now_ns, std::span<const SlotIndex> withheld) {
     if (IsWellFormed(word)) {
       s.gen_max = GenerationOfWord(word);
       // Until Restore or TakeBack says whose it is, nobody else may have it.
-      const bool offered = s.grantable && OwnerOf(word) != kOwnerDaemon && !is_withheld.Contains(i);
+      const bool offered =
+          !is_drained_ && s.grantable && OwnerOf(word) != kOwnerDaemon && !is_withheld.Contains(i);
       StoreGrantBit(i, offered && !IsUsedUp(s));
       WithholdIfSpent(i);
       if (offered && StateOf(word) == SlotState::kFree) PublishSlot(words_, i);
@@ -246,6 +248,22 @@ void Authority<M>::Repair(SlotIndex slot) {
   OfferSlot(slot);
 }
 
+// A client's CAS that the bit did not stop sees the bit gone afterwards, and gives the slot back.
+template <class M>
+void Authority<M>::SetDrained(bool is_drained) {
+  is_drained_ = is_drained;
+  M::Store(*words_.drained, is_drained ? 1 : 0);
+  for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
+    if (is_drained) {
+      StoreGrantBit(i, false);
+    } else {
+      OfferSlot(i);
+    }
+  }
+  M::FetchAdd(*words_.wseq, 1);
+  M::FutexWake(*words_.wseq, shm::kWakeAll);
+}
+
 template <class M>
 void Authority<M>::Withdraw() {
   for (SlotIndex i = 0; i < words_.max_capacity; ++i) {
@@ -262,6 +280,7 @@ std::vector<SlotShadow> Authority<M>::MoveTo(const PoolWords<M>& words, Epoch ep
   M::FetchAdd(*words_.dseq, 1);
   M::FutexWake(*words_.dseq, shm::kWakeAll);
   words_ = words;
+  M::Store(*words_.drained, is_drained_ ? 1 : 0);
   cursor_ = 0;
   grantable_ = SlotBits(words.max_capacity);
   round_ = WaiterRound(M::Load(*words.wcnt));

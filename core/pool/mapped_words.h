@@ -28,6 +28,7 @@ inline PoolWords<RealMemory> WordsOf(const shm::PoolBase& base, std::byte* sess)
   words.dseq = u32(base.data, shm::kDseqOffset);
   words.wcnt = u64(base.data, shm::kWcntOffset);
   words.policy = u64(base.ctl, offsetof(shm::CtlHeader, policy));
+  words.drained = u32(base.ctl, offsetof(shm::CtlHeader, drained));
   words.heartbeat = u64(base.ctl, offsetof(shm::CtlHeader, heartbeat));
   words.grant_bits = u64(base.ctl, shm::kPageBytes);
   words.sessions = u64(sess, shm::kPageBytes);

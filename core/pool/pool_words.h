@@ -61,6 +61,7 @@ struct PoolWords {
   U64* wcnt = nullptr;
   // CTL and SESS: the daemon writes, clients have a read-only mapping.
   U64* policy = nullptr;  // epoch, shm::Gate and shm::ReleaseWord
+  U32* drained = nullptr;
   U64* heartbeat = nullptr;
   U64* grant_bits = nullptr;
   U64* sessions = nullptr;
@@ -72,6 +73,8 @@ struct PoolWords {
   bool IsGranted(SlotIndex i) const { return (M::Load(grant_bits[i / 64]) >> (i % 64) & 1) != 0; }
   shm::Gate gate() const { return shm::GateOf(M::Load(*policy)); }
   bool GateClosed() const { return gate() == shm::Gate::kClosed; }
+  // An operator lets nobody in. Meant for who finds the gate closed, or no slot.
+  bool Drained() const { return M::Load(*drained) != 0; }
   SlotWord AfterBusy(Generation gen) const { return WordAfterBusy(M::Load(*policy), gen); }
 };
 

@@ -34,6 +34,7 @@ enum class WaitResult : uint8_t {
   kGone,       // the session has ended
   kMoved,      // get the present attachment and call again
   kQueueFull,  // FIFO pools only
+  kDrained,    // an operator lets nobody in
 };
 
 // The private word of a waiter in the daemon's queue.
@@ -44,6 +45,7 @@ enum class TicketState : uint32_t {
   kLeft = 3,
   kRefused = 4,
   kNudged = 5,  // waiting, and there is news: the waiter moves it back before it looks
+  kDrained = 6,
 };
 
 // One queued wait. The library thread writes `grant` and then answers GRANTED by CAS; the waiter
@@ -119,16 +121,19 @@ class Wait {
           if (next == Next::kTimeout) return LeaveWith(WaitResult::kTimeout);
           if (next == Next::kGone) return LeaveWith(WaitResult::kGone);
           if (next == Next::kQueueFull) return LeaveWith(WaitResult::kQueueFull);
+          if (next == Next::kDrained) return LeaveWith(WaitResult::kDrained);
           break;
         }
         case Next::kQueueFull:
           return LeaveWith(WaitResult::kQueueFull);
+        case Next::kDrained:
+          return LeaveWith(WaitResult::kDrained);
       }
     }
   }
 
  private:
-  enum class Next : uint8_t { kAgain, kGot, kGone, kMoved, kTimeout, kQueue, kQueueFull };
+  enum class Next : uint8_t { kAgain, kGot, kGone, kMoved, kTimeout, kQueue, kQueueFull, kDrained };
 
   Next Round(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
     const uint32_t seq = M::Load(*a_.words.wseq);                   // 1
@@ -137,6 +142,7 @@ class Wait {
     const bool sleeps_here = !fifo_ || gate_void || refused_;
     if (sleeps_here) Enlist();                                // 2
     const bool closed = !gate_void && a_.words.GateClosed();  // 3
+    if (closed && a_.words.Drained()) return Next::kDrained;  // written before the gate
     if (closed && !refused_) return Next::kQueue;
     if (!closed) {
       switch (TryAcquireExhaustive(thread_, gate_void, out)) {  // 4
@@ -179,6 +185,10 @@ class Wait {
       if (state == TicketState::kNudged) {
         ticket.Move(TicketState::kNudged, TicketState::kWaiting);
         // Only now look: a nudge for anything newer makes the sleep below return at once.
+      }
+      if (state == TicketState::kDrained) {
+        port_.Forget(ticket);
+        return SessionLives(a_) ? Next::kDrained : Next::kGone;
       }
       if (state == TicketState::kRefused) {
         port_.Forget(ticket);

@@ -79,7 +79,8 @@ struct CtlHeader {
   uint64_t reserved1[4];       //  96
   // -- hot words, own cache line
   uint64_t policy;          // 128  epoch, Gate and ReleaseWord; read after each won CAS
-  uint64_t reserved5;       // 136
+  uint32_t drained;         // 136  not 0: an operator lets nobody in; the gate is closed too
+  uint32_t reserved5;       // 140
   uint32_t active_records;  // 144  finder records in use, counted by the tick
   uint32_t reserved2;       // 148
   uint64_t reserved3[5];    // 152
@@ -93,6 +94,7 @@ static_assert(offsetof(CtlHeader, slots_offset) == 48);
 static_assert(offsetof(CtlHeader, grant_bits_offset) == 80);
 static_assert(offsetof(CtlHeader, base_epoch) == 88);
 static_assert(offsetof(CtlHeader, policy) == 128);
+static_assert(offsetof(CtlHeader, drained) == 136);
 static_assert(offsetof(CtlHeader, active_records) == 144);
 static_assert(offsetof(CtlHeader, heartbeat) == 192);
 

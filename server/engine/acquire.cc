@@ -53,13 +53,17 @@ AcquireAnswer PoolEngine::Acquire(Instant now, int64_t received_at_ns, AcquireRe
   if (state_ == PoolState::kRecovering) {
     return Refuse(Reason::kRecovering, "holders are being asked what they hold", kSecond);
   }
-  if (state_ == PoolState::kDraining) return Refuse(drain_reason_, "no new leases", kSecond);
+  if (state_ == PoolState::kDraining) return Refuse(close_reason_, "no new leases", kSecond);
   if (remote_refusal_ != Reason::kNone) {
     return Refuse(remote_refusal_, "grants cannot be written down", kSecond);
   }
   if (!request.request_id.empty()) {
     AcquireAnswer answer;
     if (AnswerKnownRequest(now, received_at_ns, request, actions, answer)) return answer;
+  }
+  if (drain_reason_) {
+    ++stats_.refused_draining;
+    return RefuseDrained(*drain_reason_);
   }
   if (request.ttl_ns == 0) request.ttl_ns = options_.default_ttl_ns;
   if (Refusal refusal = CheckAcquire(request); refusal.reason != Reason::kNone) {

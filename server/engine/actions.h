@@ -39,7 +39,7 @@ struct Actions {
     FencingToken token;
   };
   // kQueueFull: a waiter of a BOUNDED pool goes back to the shared wait word. kCancelled,
-  // kDraining, kPoolDraining, kRecovering: as named.
+  // kDraining, kPoolDraining, kRecovering: as named. kNotFound: the pool goes.
   struct TicketRefused {
     SessionIndex session;
     uint64_t ticket;

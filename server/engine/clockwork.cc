@@ -243,7 +243,7 @@ void PoolEngine::EndOverdueHolds(Instant now, Actions& actions) {
         !is_long && looks_for_stalls && IsStalled(now.boot_ns, session, slot, gen);
     if (!is_long && !is_stalled) continue;
     if (is_stalled) DropTicketsOf(session, actions);
-    const FencingToken token = MakeToken(authority_.epoch(), gen);
+    const FencingToken token = TokenAt(slot, gen);
     if (!EndLocalLease(now, session, slot, token, /*abrupt=*/true, actions)) continue;
     ++(is_long ? stats_.held_too_long : stats_.stalled);
   }

@@ -101,15 +101,12 @@ void PoolEngine::Serve(Instant now, Actions& actions) {
 }
 
 shm::Gate PoolEngine::WantedGate(int64_t now_ns) {
-  if (state_ == PoolState::kDraining || is_damaged_ || is_brokered_) {
+  if (now_ns >= gate_hold_until_ns_) gate_hold_until_ns_ = 0;
+  if (state_ == PoolState::kDraining || drain_reason_ || is_damaged_ || is_brokered_) {
     return shm::Gate::kClosed;
   }
   const shm::Gate wanted = DesiredGate(options_, Facts(), holds_.mean_ns(), now_ns);
-  if (gate_hold_until_ns_ != 0) {
-    if (now_ns < gate_hold_until_ns_) return std::max(wanted, authority_.gate());
-    gate_hold_until_ns_ = 0;
-  }
-  return wanted;
+  return gate_hold_until_ns_ != 0 ? std::max(wanted, authority_.gate()) : wanted;
 }
 
 // After closing (or asking to be notified) the words are looked at once more: a release that did

@@ -68,6 +68,13 @@ void LeaseTable::End(SlotIndex slot, LeaseState ended_as, Instant now) {
   spare_.push_back(std::move(lease));
 }
 
+void LeaseTable::ForgetRequest(SlotIndex slot) {
+  LeaseRecord& record = by_slot_[slot]->record;
+  if (!record.request_id.empty())
+    by_request_.erase(RequestKey(record.principal, record.request_id));
+  record.request_id = {};
+}
+
 void LeaseTable::AddTombstone(Tombstone tombstone) {
   if (tombstone_count() == tombstone_max_) DropOldestTombstone();
   const uint64_t number = next_tombstone_++;

@@ -43,6 +43,8 @@ class LeaseTable {
   void Announce(const LeaseId& id) const { by_id_.prefetch(id); }
   // The live lease of `slot` becomes a tombstone. REQUIRES there is one.
   void End(SlotIndex slot, LeaseState ended_as, Instant now);
+  // The live lease of `slot` is found by its request id no more. REQUIRES there is one.
+  void ForgetRequest(SlotIndex slot);
   void AddTombstone(Tombstone tombstone);
 
   LiveLease* At(SlotIndex slot) { return by_slot_[slot].get(); }

@@ -95,4 +95,13 @@ void PoolEngine::Abandon(Instant now, const Grant& grant, Actions& actions) {
   Settle(now, actions);
 }
 
+void PoolEngine::GiveBack(Instant now, const Grant& grant, Actions& actions) {
+  const LiveLease* lease = leases_.Find(grant.lease.id);
+  if (lease == nullptr || lease->record.token != grant.lease.token) return;
+  const SlotIndex slot = lease->record.slot;
+  leases_.ForgetRequest(slot);
+  EndRemoteLease(now, slot, LeaseState::kReleased, actions);
+  Settle(now, actions);
+}
+
 }  // namespace leaseplane::engine

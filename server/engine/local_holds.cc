@@ -41,4 +41,9 @@ std::optional<LocalRevocation> LocalHolds::FindRevocation(SlotIndex slot) const 
   return found->second;
 }
 
+FencingToken LocalHolds::DeclaredToken(SlotIndex slot, Generation gen) const {
+  const auto found = declared_.find(slot);
+  return found != declared_.end() && GenerationOf(found->second) == gen ? found->second : 0;
+}
+
 }  // namespace leaseplane::engine

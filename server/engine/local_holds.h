@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LocalHolds: the two things the engine remembers about leases of attached sessions, whose truth is
-// the slot word: grants that were sent and not acknowledged yet, and revocations whose grace runs.
+// LocalHolds: what the engine remembers about leases of attached sessions, whose truth is the slot
+// word: grants that were sent and not acknowledged yet, revocations whose grace runs, and the whole
+// tokens of leases that were declared again, of which the word has the generation only.
 // Bookkeeping only.
 #pragma once
 
@@ -52,9 +53,14 @@ class LocalHolds {
   std::optional<LocalRevocation> FindRevocation(SlotIndex slot) const;
   void ForgetRevocation(SlotIndex slot) { revocations_.erase(slot); }
 
+  void NoteDeclared(SlotIndex slot, FencingToken token) { declared_[slot] = token; }
+  // The token declared for this generation of the slot; 0: none.
+  FencingToken DeclaredToken(SlotIndex slot, Generation gen) const;
+
  private:
   absl::btree_map<std::pair<SessionIndex, SlotIndex>, SentGrant> sent_;
   absl::flat_hash_map<SlotIndex, LocalRevocation> revocations_;
+  absl::flat_hash_map<SlotIndex, FencingToken> declared_;  // the last of each slot
 };
 
 }  // namespace leaseplane::engine

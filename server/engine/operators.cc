@@ -118,8 +118,11 @@ void PoolEngine::RefuseWaiter(uint64_t ticket, Reason reason, Actions& actions) 
   if (waiter->is_local()) {
     actions.ticket_refused.push_back({waiter->session, waiter->session_ticket, reason});
   } else if (waiter->present) {
-    const int64_t retry_ns = reason == Reason::kCancelled ? 0 : kSecond;
-    actions.waiter_refused.push_back({ticket, Refuse(reason, "the wait was ended", retry_ns)});
+    const Reason told = reason == Reason::kNotFound ? Reason::kCancelled : reason;
+    const int64_t retry_ns = told == Reason::kCancelled ? 0 : kSecond;
+    actions.waiter_refused.push_back({ticket, told == Reason::kPoolDraining
+                                                  ? RefuseDrained(*drain_reason_)
+                                                  : Refuse(told, "the wait was ended", retry_ns)});
   }
 }
 
@@ -130,9 +133,28 @@ Result<std::monostate> PoolEngine::CancelWaiter(Instant now, uint64_t ticket, Ac
   return std::monostate{};
 }
 
+void PoolEngine::DrainPool(Instant now, const std::string& reason, Actions& actions) {
+  const bool is_new = !drain_reason_;
+  drain_reason_ = reason;
+  if (!is_new) return;
+  authority_.SetDrained(true);
+  for (const uint64_t ticket : queue_.AllTickets()) {
+    ++stats_.refused_draining;
+    RefuseWaiter(ticket, Reason::kPoolDraining, actions);
+  }
+  AdjustGate(now, actions);
+}
+
+void PoolEngine::ResumePool(Instant now, Actions& actions) {
+  if (!drain_reason_) return;
+  drain_reason_.reset();
+  authority_.SetDrained(false);
+  AdjustGate(now, actions);
+}
+
 void PoolEngine::BeginDrain(Instant now, Reason reason, Actions& actions) {
   state_ = PoolState::kDraining;
-  drain_reason_ = reason;
+  close_reason_ = reason;
   for (const uint64_t ticket : queue_.AllTickets()) RefuseWaiter(ticket, reason, actions);
   AdjustGate(now, actions);
 }
@@ -161,7 +183,7 @@ void PoolEngine::RevokeAll(Instant now, Actions& actions) {
     }
     const SlotWord word = authority_.LoadWord(slot);
     if (StateOf(word) != SlotState::kBusy || OwnerOf(word) < kOwnerSessionFirst) continue;
-    const FencingToken token = MakeToken(authority_.epoch(), GenerationOfWord(word));
+    const FencingToken token = TokenAt(slot, GenerationOfWord(word));
     if (EndLocalLease(now, OwnerOf(word), slot, token, /*abrupt=*/true, actions)) {
       ++stats_.revoked;
     }

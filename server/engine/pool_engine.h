@@ -28,6 +28,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -82,6 +83,7 @@ struct RecoverOptions {
   bool same_boot = true;      // instants in the ledger are of the running kernel
   bool await_claims = false;  // kFresh: grant nothing until EndRecovery (holders may re-declare)
   Generation first_gen = 0;   // kFresh
+  std::optional<std::string> drain_reason;  // an operator drains the pool, and this is why
   // Least time a live lease has to be renewed in after a restart in the same boot.
   int64_t restart_grace_ns = 15 * kSecond;
 };
@@ -144,6 +146,8 @@ class PoolEngine {
                            Actions& actions);
   // A grant that could not be delivered: released at once unless its request had an id.
   void Abandon(Instant now, const Grant& grant, Actions& actions);
+  // A grant that nobody may be told of: released at once, and its request id is as if never used.
+  void GiveBack(Instant now, const Grant& grant, Actions& actions);
 
   // -- sessions (words of ended sessions are revoked by the caller before it tells: I4)
   // A local waiter registers. Its place is counted from now - min(waited, age of the session,
@@ -191,8 +195,16 @@ class PoolEngine {
                                 Actions& actions);
   // Drops a waiter, remote or local, at once; its call is refused kCancelled.
   Result<std::monostate> CancelWaiter(Instant now, uint64_t ticket, Actions& actions);
-  // No new grants from now, waiters are refused. `reason`: kDraining (the daemon stops) or
-  // kPoolDraining (the pool goes). Leases live on. The gate stays closed.
+  // Nobody is granted a slot any more, locally or remotely, until ResumePool, over restarts too if
+  // Recover is told; the caller writes it down. Requests and waiters, kept places included, are
+  // refused kPoolDraining. Leases live on, are renewed and end by themselves; a request id gets the
+  // lease it has. Again: another reason, kept for people.
+  void DrainPool(Instant now, const std::string& reason, Actions& actions);
+  void ResumePool(Instant now, Actions& actions);
+  const std::optional<std::string>& drain_reason() const { return drain_reason_; }
+  // No new grants from now to the end of this object, waiters are refused. `reason`: kDraining (the
+  // daemon stops) or kNotFound (the pool goes; remote waiters hear kCancelled). Leases live on. The
+  // gate stays closed.
   void BeginDrain(Instant now, Reason reason, Actions& actions);
   // Ends every lease, local and remote, as revoked without grace. After BeginDrain.
   void RevokeAll(Instant now, Actions& actions);
@@ -237,7 +249,11 @@ class PoolEngine {
   std::vector<WaiterInfo> ListWaiters(Instant now) const;  // by position, then the absent ones
   PoolCounts Counts() const;                               // O(capacity)
   const PoolStats& stats() const { return stats_; }
-  PoolState state() const { return is_damaged_ ? PoolState::kDamaged : state_; }
+  // kDraining: by an operator, or because the daemon stops or the pool goes.
+  PoolState state() const {
+    if (is_damaged_) return PoolState::kDamaged;
+    return state_ == PoolState::kActive && drain_reason_ ? PoolState::kDraining : state_;
+  }
   const PoolOptions& options() const { return options_; }
 
  private:
@@ -311,6 +327,7 @@ class PoolEngine {
   Granted DescribeGrant(Instant now, int64_t received_at_ns, const LiveLease& lease) const;
   SlotInfo DescribeSlot(Instant now, SlotIndex slot) const;
   SlotView ViewOf(SlotIndex slot, SlotWord word) const;
+  FencingToken TokenAt(SlotIndex slot, Generation gen) const;
   FencingToken LastToken(SlotIndex slot, SlotWord word) const;
   bool IsLocalToken(SlotIndex slot, SlotWord word, FencingToken token) const;
 
@@ -330,7 +347,8 @@ class PoolEngine {
   PoolState state_ = PoolState::kRecovering;
   bool is_damaged_ = false;
   bool is_brokered_ = false;
-  Reason drain_reason_ = Reason::kDraining;
+  Reason close_reason_ = Reason::kDraining;  // of BeginDrain
+  std::optional<std::string> drain_reason_;  // of DrainPool
   Reason remote_refusal_ = Reason::kNone;
   PoolStats stats_;
   LeaseTable leases_;

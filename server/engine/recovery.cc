@@ -30,6 +30,8 @@ RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
   RecoverReport report;
   heard_ns_ = now.boot_ns;
   is_fresh_ = how.origin == SegmentOrigin::kFresh;
+  drain_reason_ = how.drain_reason;
+  if (drain_reason_) authority_.SetDrained(true);
   authority_.SetReleaseWord(release_locked_ ? shm::ReleaseWord::kLocked : shm::ReleaseWord::kFree);
   if (is_fresh_) {
     authority_.Initialize(how.first_gen, /*grantable=*/!how.await_claims, now.boot_ns);
@@ -153,7 +155,11 @@ bool PoolEngine::Claim(Instant now, SessionIndex session, SlotIndex slot, Fencin
   }
   const SlotWord word = authority_.LoadWord(slot);
   const SlotWord claimed = BusyWord(session, GenerationOf(token));
-  if (state_ != PoolState::kRecovering || is_damaged_) return word == claimed;
+  if (state_ != PoolState::kRecovering || is_damaged_) {
+    if (word != claimed) return false;
+    if (IsLocalToken(slot, word, token)) locals_.NoteDeclared(slot, token);
+    return true;
+  }
   if (leases_.At(slot) != nullptr || !IsBelievable(slot, token)) return false;
   const auto other = claims_.find(slot);
   if (other != claims_.end() && StateOf(word) == SlotState::kBusy) {
@@ -167,6 +173,7 @@ bool PoolEngine::Claim(Instant now, SessionIndex session, SlotIndex slot, Fencin
   if (StateOf(authority_.LoadWord(slot)) == SlotState::kLocked) authority_.Reopen(slot);
   if (!authority_.Restore(slot, session, token, now.boot_ns)) return false;
   claims_[slot] = token;
+  locals_.NoteDeclared(slot, token);
   return true;
 }
 

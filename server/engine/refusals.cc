@@ -65,6 +65,12 @@ Refusal RefuseDamaged() {
                 "shared memory of the pool was lost; the daemon has to be started again");
 }
 
+Refusal RefuseDrained(const std::string& operators_reason) {
+  std::string text = "an operator drains the pool";
+  if (!operators_reason.empty()) text += ": " + operators_reason;
+  return Refuse(Reason::kPoolDraining, std::move(text));
+}
+
 Refusal CheckHolder(const HolderRef& holder, const std::string& principal,
                     const std::string& client_id, FencingToken token) {
   if (holder.principal != principal ||

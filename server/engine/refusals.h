@@ -20,6 +20,7 @@ Refusal RefuseUnknownSlot(uint32_t capacity);
 Refusal RefuseEnded(LeaseState ended_as, int64_t ended_unix_ns);
 Refusal RefuseTtl(const PoolOptions& options);
 Refusal RefuseDamaged();
+Refusal RefuseDrained(const std::string& operators_reason);
 // kNone if `holder` is whom the lease belongs to, under its token.
 Refusal CheckHolder(const HolderRef& holder, const std::string& principal,
                     const std::string& client_id, FencingToken token);

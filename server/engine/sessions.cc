@@ -20,7 +20,12 @@ void PoolEngine::Enqueue(Instant now, SessionIndex session, uint64_t ticket, int
     return;
   }
   if (state_ == PoolState::kDraining) {
-    actions.ticket_refused.push_back({session, ticket, drain_reason_});
+    actions.ticket_refused.push_back({session, ticket, close_reason_});
+    return;
+  }
+  if (drain_reason_) {
+    ++stats_.refused_draining;
+    actions.ticket_refused.push_back({session, ticket, Reason::kPoolDraining});
     return;
   }
   Waiter waiter;
@@ -102,7 +107,7 @@ void PoolEngine::AuditAnswer(Instant now, SessionIndex session, SlotIndex slot, 
   }
   const auto lost = audits_.Answer(slot, session, gen_held, question, now.boot_ns);
   if (!lost) return;
-  const FencingToken token = MakeToken(authority_.epoch(), *lost);
+  const FencingToken token = TokenAt(slot, *lost);
   if (!EndLocalLease(now, session, slot, token, /*abrupt=*/false, actions)) return;
   ++stats_.recovered_local;
   Settle(now, actions);

@@ -64,7 +64,7 @@ enum class Reason {
   kWaitTimeout,
   kQueueFull,
   kClientQuota,
-  kPoolDraining,
+  kPoolDraining,  // an operator drains the pool
   kSlotLocked,
   kLeaseExpired,
   kLeaseRevoked,
@@ -182,6 +182,7 @@ struct PoolCounts {
 struct PoolStats {  // monotonic since the daemon's start
   uint64_t acquired_local = 0, acquired_remote = 0;
   uint64_t refused_no_slot = 0, refused_timeout = 0, refused_queue_full = 0, refused_quota = 0;
+  uint64_t refused_draining = 0;  // requests and waiters, local and remote
   uint64_t released_remote = 0, renewed = 0, expired = 0, revoked = 0, stale_releases = 0;
   uint64_t recovered_local = 0;  // slots taken back from dead sessions
   uint64_t held_too_long = 0;    // local leases ended by max_hold

@@ -98,10 +98,18 @@ std::vector<LeaseInfo> PoolEngine::ListLeases(Instant now, SlotIndex first_slot,
       continue;
     }
     const SlotWord word = authority_.LoadWord(slot);
-    const FencingToken token = MakeToken(authority_.epoch(), GenerationOfWord(word));
+    const FencingToken token = TokenAt(slot, GenerationOfWord(word));
     if (IsLocalToken(slot, word, token)) list.push_back(DescribeLocal(now, slot, word, token));
   }
   return list;
+}
+
+// The whole token where it was declared, in the slot's present numbering; else as if granted in the
+// present epoch, which for a hold that is older than this worker is later than the holder's.
+FencingToken PoolEngine::TokenAt(SlotIndex slot, Generation gen) const {
+  const FencingToken declared = locals_.DeclaredToken(slot, gen);
+  const bool is_known = declared != 0 && EpochOf(declared) >= authority_.shadow(slot).base_epoch;
+  return is_known ? declared : MakeToken(authority_.epoch(), gen);
 }
 
 FencingToken PoolEngine::LastToken(SlotIndex slot, SlotWord word) const {
@@ -110,7 +118,7 @@ FencingToken PoolEngine::LastToken(SlotIndex slot, SlotWord word) const {
   const bool is_sound = IsWellFormed(word) && !shadow.quarantined;
   const Generation gen = is_sound ? GenerationOfWord(word) : shadow.gen_max;
   if (gen == 0 || (shadow.pristine && gen == shadow.gen_max)) return 0;
-  return MakeToken(authority_.epoch(), gen);
+  return TokenAt(slot, gen);
 }
 
 Result<TokenCheck> PoolEngine::CheckToken(SlotIndex slot, FencingToken token) const {

@@ -193,6 +193,7 @@ PoolInfo DaemonPlane::Describe(PoolRuntime& pool) {
     info.state = engine.state();
     info.counts = engine.Counts();
     info.stats = engine.stats();
+    info.drain_reason = engine.drain_reason();
   });
   return info;
 }
@@ -277,6 +278,7 @@ obs::DaemonFigures DaemonPlane::Figures() const {
     entry.epoch = pool->epoch();
     pool->View([&](PoolEngine& engine, Instant now) {
       entry.state = engine.state();
+      entry.is_drained = engine.drain_reason().has_value();
       entry.counts = engine.Counts();
       entry.stats = engine.stats();
       entry.first_waited_ns = std::max<int64_t>(now.boot_ns - entry.counts.first_waits_since_ns, 0);

@@ -6,7 +6,8 @@
 // Owner: the composition root. Threads: every Plane method from any thread; Start, BeginDrain and
 // Stop from the one that owns it. Errors: Start says what is wrong in words for an operator; after
 // that a failing pool, disk or client is its own trouble only.
-// CreatePool and DeletePool write to the disk before they answer; nothing else waits for it.
+// CreatePool, DeletePool, DrainPool and ResumePool write to the disk before they answer; nothing
+// else waits for it.
 #pragma once
 
 #include <atomic>
@@ -104,6 +105,8 @@ class DaemonPlane final : public Plane {
   Result<PoolInfo> GetPool(const std::string& pool) override;
   std::vector<PoolInfo> ListPools() override;
   Result<Done> DeletePool(const std::string& pool, bool force) override;
+  Result<PoolInfo> DrainPool(const std::string& pool, const std::string& reason) override;
+  Result<PoolInfo> ResumePool(const std::string& pool) override;
   Result<std::vector<engine::SlotInfo>> ListSlots(const std::string& pool, SlotIndex first_slot,
                                                   uint32_t count_max) override;
   Result<engine::SlotInfo> LockSlot(const std::string& pool, SlotIndex slot,

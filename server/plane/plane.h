@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -64,6 +65,7 @@ struct PoolInfo {
   engine::PoolCounts counts;
   engine::PoolStats stats;
   uint32_t epoch = 0;
+  std::optional<std::string> drain_reason;  // an operator drains the pool, and this is why
 };
 
 class Plane {
@@ -127,6 +129,10 @@ class Plane {
   virtual std::vector<PoolInfo> ListPools() = 0;  // by id
   // Without force a pool with leases or waiters is refused (kFailedPrecondition).
   virtual Result<Done> DeletePool(const std::string& pool, bool force) = 0;
+  // No new leases in the pool, local or remote, until ResumePool, over restarts too; waiters are
+  // refused kPoolDraining. Idempotent; the last reason counts.
+  virtual Result<PoolInfo> DrainPool(const std::string& pool, const std::string& reason) = 0;
+  virtual Result<PoolInfo> ResumePool(const std::string& pool) = 0;
   virtual Result<std::vector<engine::SlotInfo>> ListSlots(const std::string& pool,
                                                           SlotIndex first_slot,
                                                           uint32_t count_max) = 0;

@@ -109,7 +109,7 @@ std::optional<Refusal> DaemonPlane::EmptyPool(PoolRuntime& pool, bool force) {
                     absl::StrCat("pool ", pool.id(), " has ", busy, " leases and ", counts.waiters,
                                  " waiters"));
     }
-    engine.BeginDrain(now, Reason::kPoolDraining, actions);
+    engine.BeginDrain(now, Reason::kNotFound, actions);
     engine.RevokeAll(now, actions);  // also what a client took since the count
     return std::nullopt;
   });
@@ -169,6 +169,34 @@ Result<Done> DaemonPlane::DeletePool(const std::string& id, bool force) {
   if (!removed.ok()) return FromStore(removed);
   obs::Log(obs::Level::kInfo, "pool deleted", {{"pool", id}});
   return Done{};
+}
+
+// Written down first: a successor of a worker that dies in between carries on with it.
+Result<PoolInfo> DaemonPlane::DrainPool(const std::string& id, const std::string& reason) {
+  obs::MutexLock admin(&admin_mu_);
+  PoolPtr pool = pools_.Find(id);
+  if (!pool) return NoSuchPool(id);
+  absl::Status stored = store_->PutDrain(id, reason);
+  if (!stored.ok()) return FromStore(stored);
+  pool->Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    engine.DrainPool(now, reason, actions);
+  });
+  pool->TellWaiting(obs::BootNowNs());
+  obs::Log(obs::Level::kInfo, "pool drained", {{"pool", id}, {"why", reason}});
+  return Describe(*pool);
+}
+
+Result<PoolInfo> DaemonPlane::ResumePool(const std::string& id) {
+  obs::MutexLock admin(&admin_mu_);
+  PoolPtr pool = pools_.Find(id);
+  if (!pool) return NoSuchPool(id);
+  absl::Status stored = store_->PutDrain(id, std::nullopt);
+  if (!stored.ok()) return FromStore(stored);
+  pool->Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
+    engine.ResumePool(now, actions);
+  });
+  obs::Log(obs::Level::kInfo, "pool resumed", {{"pool", id}});
+  return Describe(*pool);
 }
 
 }  // namespace leaseplane::plane

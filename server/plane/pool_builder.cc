@@ -2,6 +2,7 @@
 #include "server/plane/pool_builder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/pool/mapped_words.h"
 #include "server/obs/log.h"
@@ -46,6 +47,8 @@ absl::StatusOr<PoolPtr> PoolBuilder::Build(const engine::PoolOptions& options, u
                                            std::optional<keeper::HeldPool> held) {
   absl::StatusOr<store::RecoveredPool> recovered = GetLedger(options, epoch);
   if (!recovered.ok()) return recovered.status();
+  absl::StatusOr<std::optional<std::string>> drain_reason = context_.store->LoadDrain(options.id);
+  if (!drain_reason.ok()) return drain_reason.status();
   bool is_adopted = false;
   absl::StatusOr<PoolSegments> segments =
       GetSegments(options, handle, epoch.epoch, std::move(held), is_adopted);
@@ -54,13 +57,13 @@ absl::StatusOr<PoolPtr> PoolBuilder::Build(const engine::PoolOptions& options, u
   auto pool = std::make_shared<PoolRuntime>(options, handle, epoch.epoch, *std::move(segments),
                                             words, context_.renumber_at,
                                             std::move(recovered->ledger), context_.outlets);
-  Recover(*pool, *recovered, is_adopted, epoch);
+  Recover(*pool, *recovered, is_adopted, epoch, *std::move(drain_reason));
   if (!is_adopted) shm::Publish(pool->memory()->segments.base().ctl);
   return pool;
 }
 
 void PoolBuilder::Recover(PoolRuntime& pool, const store::RecoveredPool& recovered, bool is_adopted,
-                          const store::PoolEpoch& epoch) {
+                          const store::PoolEpoch& epoch, std::optional<std::string> drain_reason) {
   const int64_t now_ns = obs::BootNowNs();
   const bool has_claims =
       context_.claims_possible && pool.options().local_enabled && !epoch.is_first;
@@ -70,6 +73,7 @@ void PoolBuilder::Recover(PoolRuntime& pool, const store::RecoveredPool& recover
   how.same_boot = recovered.decision.are_deadlines_valid;
   how.await_claims = !is_adopted && (has_claims || is_held_off);
   how.first_gen = epoch.base_generation;
+  how.drain_reason = std::move(drain_reason);
   how.restart_grace_ns = context_.restart_grace_ns;
   if (how.await_claims) {
     const int64_t claims_until_ns = has_claims ? now_ns + context_.redeclare_grace_ns : now_ns;
@@ -92,7 +96,8 @@ void PoolBuilder::Recover(PoolRuntime& pool, const store::RecoveredPool& recover
             {"leases_dropped", report.leases_dropped},
             {"words_freed", report.words_freed},
             {"integrity_violations", report.integrity_violations},
-            {"recovering", how.await_claims}});
+            {"recovering", how.await_claims},
+            {"draining", how.drain_reason.has_value()}});
 }
 
 }  // namespace leaseplane::plane

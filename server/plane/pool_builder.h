@@ -48,7 +48,7 @@ class PoolBuilder {
   absl::StatusOr<store::RecoveredPool> GetLedger(const engine::PoolOptions& options,
                                                  const store::PoolEpoch& epoch);
   void Recover(PoolRuntime& pool, const store::RecoveredPool& recovered, bool is_adopted,
-               const store::PoolEpoch& epoch);
+               const store::PoolEpoch& epoch, std::optional<std::string> drain_reason);
 
   const BuilderContext context_;
 };

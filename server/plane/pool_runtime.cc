@@ -2,6 +2,7 @@
 #include "server/plane/pool_runtime.h"
 
 #include "core/attach/messages.h"
+#include "server/engine/refusals.h"
 #include "server/obs/log.h"
 
 namespace leaseplane::plane {
@@ -91,11 +92,7 @@ void PoolRuntime::CarryOutOne(engine::Actions& actions) {
       DeliverGrant(granted.ticket, std::move(granted.grant));
       continue;
     }
-    WhenDurable(granted.commit_seq, [self = shared_from_this(), ticket = granted.ticket,
-                                     grant = std::move(granted.grant)](const absl::Status& status) {
-      if (status.ok()) return self->DeliverGrant(ticket, grant);
-      self->StoreRefused(ticket, grant);
-    });
+    DeliverWhenDurable(granted.ticket, std::move(granted.grant), granted.commit_seq);
   }
   for (auto& refused : actions.waiter_refused) {
     RefuseCall(refused.ticket, std::move(refused.refusal));
@@ -136,16 +133,35 @@ void PoolRuntime::RefuseCall(uint64_t ticket, engine::Refusal refusal) {
   if (ListenerPtr listener = TakeListener(ticket)) listener->OnRefused(std::move(refusal));
 }
 
-// The lease exists but cannot be promised: it is given up, and the caller may try again.
-void PoolRuntime::StoreRefused(uint64_t ticket, const engine::Grant& grant) {
-  Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
-    engine.Abandon(now, grant, actions);
+void PoolRuntime::DeliverWhenDurable(uint64_t ticket, engine::Grant grant, uint64_t commit_seq) {
+  WhenDurable(commit_seq, [self = shared_from_this(), ticket, grant = std::move(grant),
+                           commit_seq](const absl::Status& status) {
+    std::optional<engine::Refusal> refusal = self->JudgeStored(status, grant, commit_seq);
+    if (!refusal) return self->DeliverGrant(ticket, grant);
+    self->RefuseCall(ticket, *std::move(refusal));
   });
-  engine::Refusal refusal;
-  refusal.reason = engine::Reason::kStoreFailed;
-  refusal.text = "the lease could not be written to the store";
-  refusal.retry_after_ns = engine::kSecond;
-  RefuseCall(ticket, std::move(refusal));
+}
+
+// A lease that cannot be promised is given back, and the caller may try again. Several calls with
+// one request id may wait for one lease. Under the lock the store is asked once more: what it has
+// by now may have been told to another of them; what it has not is told to none of them any more.
+std::optional<engine::Refusal> PoolRuntime::JudgeStored(const absl::Status& status,
+                                                        const engine::Grant& grant,
+                                                        uint64_t commit_seq) {
+  return Step([&](engine::PoolEngine& engine, engine::Instant now,
+                  engine::Actions& actions) -> std::optional<engine::Refusal> {
+    if (!status.ok() && !outlets_.writer->IsDurable(id(), commit_seq)) {
+      engine.GiveBack(now, grant, actions);
+    }
+    const auto lease = engine.GetLease(now, grant.lease.id);
+    const auto* known = std::get_if<engine::LeaseInfo>(&lease);
+    if (known != nullptr && known->state == engine::LeaseState::kActive) return std::nullopt;
+    if (known != nullptr && known->state != engine::LeaseState::kReleased) {
+      return engine::RefuseEnded(known->state, known->ended_unix_ns);
+    }
+    return engine::Refuse(engine::Reason::kStoreFailed,
+                          "the lease could not be written to the store", engine::kSecond);
+  });
 }
 
 uint64_t PoolRuntime::Acquire(engine::AcquireRequest request, int64_t received_at_ns,
@@ -172,11 +188,7 @@ uint64_t PoolRuntime::Acquire(engine::AcquireRequest request, int64_t received_a
       listener->OnGranted(std::move(granted->grant));
       return 0;
     }
-    WhenDurable(commit_seq, [self = shared_from_this(), ticket,
-                             grant = std::move(granted->grant)](const absl::Status& status) {
-      if (status.ok()) return self->DeliverGrant(ticket, grant);
-      self->StoreRefused(ticket, grant);
-    });
+    DeliverWhenDurable(ticket, std::move(granted->grant), commit_seq);
   } else {
     TellWaiting(NowInstant().boot_ns);
   }
@@ -226,7 +238,8 @@ void PoolRuntime::Tick(int64_t since_last_ns) {
         epoch_need_ = engine.wants_rotation()      ? EpochNeed::kRotate
                       : engine.wants_renumbering() ? EpochNeed::kRenumber
                                                    : EpochNeed::kNone;
-        return listeners_.empty() ? int64_t{0} : now.boot_ns;
+        const bool is_wanted = !listeners_.empty() || engine.drain_reason().has_value();
+        return is_wanted ? now.boot_ns : int64_t{0};
       });
   if (!is_closed.load()) NoteTrouble(stats);
   // Who keeps what it does not use may not have given it back, or have taken it again.

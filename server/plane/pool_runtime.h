@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -136,7 +137,10 @@ class PoolRuntime final : public store::ChangeSource,
   void SendGrant(const engine::Actions::SendGrant& grant);
   void DeliverGrant(uint64_t ticket, engine::Grant grant);
   void RefuseCall(uint64_t ticket, engine::Refusal refusal);
-  void StoreRefused(uint64_t ticket, const engine::Grant& grant);
+  void DeliverWhenDurable(uint64_t ticket, engine::Grant grant, uint64_t commit_seq);
+  // nullopt: the grant may be told.
+  std::optional<engine::Refusal> JudgeStored(const absl::Status& status, const engine::Grant& grant,
+                                             uint64_t commit_seq);
   ListenerPtr TakeListener(uint64_t ticket);
   void TellMoved();
 

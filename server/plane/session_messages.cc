@@ -25,6 +25,8 @@ attach::Refusal RefusalOf(engine::Reason reason) {
     case engine::Reason::kDraining:
       return attach::Refusal::kDraining;
     case engine::Reason::kPoolDraining:
+      return attach::Refusal::kPoolDraining;
+    case engine::Reason::kNotFound:
       return attach::Refusal::kPoolDeleted;
     case engine::Reason::kRecovering:
       return attach::Refusal::kRecovering;

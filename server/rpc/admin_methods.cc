@@ -76,6 +76,29 @@ void DeletePool(plane::Plane& plane, const v1::DeletePoolRequest& request, Unary
   reply.Succeed(v1::DeletePoolResponse());
 }
 
+void DrainPool(plane::Plane& plane, const v1::DrainPoolRequest& request, UnaryReply& reply) {
+  FieldChecks checks;
+  const std::string pool = checks.Pool("name", request.name());
+  const std::string reason = checks.Text("reason", request.reason(), engine::kReasonTextBytesMax);
+  if (!checks.ok()) return reply.Fail(checks.status());
+  const auto result = plane.DrainPool(pool, reason);
+  if (AnswerRefusal(result, PoolSubject(pool), reply)) return;
+  v1::DrainPoolResponse response;
+  *response.mutable_pool() = ToPool(std::get<plane::PoolInfo>(result));
+  reply.Succeed(response);
+}
+
+void ResumePool(plane::Plane& plane, const v1::ResumePoolRequest& request, UnaryReply& reply) {
+  FieldChecks checks;
+  const std::string pool = checks.Pool("name", request.name());
+  if (!checks.ok()) return reply.Fail(checks.status());
+  const auto result = plane.ResumePool(pool);
+  if (AnswerRefusal(result, PoolSubject(pool), reply)) return;
+  v1::ResumePoolResponse response;
+  *response.mutable_pool() = ToPool(std::get<plane::PoolInfo>(result));
+  reply.Succeed(response);
+}
+
 void ListSlots(plane::Plane& plane, const v1::ListSlotsRequest& request, UnaryReply& reply) {
   FieldChecks checks;
   const std::string pool = checks.Pool("parent", request.parent());

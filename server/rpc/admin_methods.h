@@ -14,6 +14,8 @@ void CreatePool(plane::Plane& plane, const v1::CreatePoolRequest& request, Unary
 void GetPool(plane::Plane& plane, const v1::GetPoolRequest& request, UnaryReply& reply);
 void ListPools(plane::Plane& plane, const v1::ListPoolsRequest& request, UnaryReply& reply);
 void DeletePool(plane::Plane& plane, const v1::DeletePoolRequest& request, UnaryReply& reply);
+void DrainPool(plane::Plane& plane, const v1::DrainPoolRequest& request, UnaryReply& reply);
+void ResumePool(plane::Plane& plane, const v1::ResumePoolRequest& request, UnaryReply& reply);
 void ListSlots(plane::Plane& plane, const v1::ListSlotsRequest& request, UnaryReply& reply);
 void LockSlot(plane::Plane& plane, const v1::LockSlotRequest& request, UnaryReply& reply);
 void UnlockSlot(plane::Plane& plane, const v1::UnlockSlotRequest& request, UnaryReply& reply);

@@ -53,6 +53,16 @@ grpc::ServerUnaryReactor* AdminService::DeletePool(Context* context, const Bytes
   return Serve(gate_, context, request, response, "DeletePool", admin::DeletePool);
 }
 
+grpc::ServerUnaryReactor* AdminService::DrainPool(Context* context, const Bytes* request,
+                                                  Bytes* response) {
+  return Serve(gate_, context, request, response, "DrainPool", admin::DrainPool);
+}
+
+grpc::ServerUnaryReactor* AdminService::ResumePool(Context* context, const Bytes* request,
+                                                   Bytes* response) {
+  return Serve(gate_, context, request, response, "ResumePool", admin::ResumePool);
+}
+
 grpc::ServerUnaryReactor* AdminService::ListSlots(Context* context, const Bytes* request,
                                                   Bytes* response) {
   return Serve(gate_, context, request, response, "ListSlots", admin::ListSlots);

@@ -24,6 +24,9 @@ using RawPoolMethods = v1::AdminService::WithRawCallbackMethod_CreatePool<
         v1::AdminService::WithRawCallbackMethod_ListPools<
             v1::AdminService::WithRawCallbackMethod_DeletePool<Base>>>>;
 template <class Base>
+using RawDrainMethods = v1::AdminService::WithRawCallbackMethod_DrainPool<
+    v1::AdminService::WithRawCallbackMethod_ResumePool<Base>>;
+template <class Base>
 using RawSlotMethods = v1::AdminService::WithRawCallbackMethod_ListSlots<
     v1::AdminService::WithRawCallbackMethod_LockSlot<
         v1::AdminService::WithRawCallbackMethod_UnlockSlot<Base>>>;
@@ -34,8 +37,8 @@ using RawHolderMethods = v1::AdminService::WithRawCallbackMethod_RevokeLease<
 }  // namespace internal
 
 class AdminService final
-    : public internal::RawPoolMethods<
-          internal::RawSlotMethods<internal::RawHolderMethods<v1::AdminService::Service>>> {
+    : public internal::RawPoolMethods<internal::RawDrainMethods<
+          internal::RawSlotMethods<internal::RawHolderMethods<v1::AdminService::Service>>>> {
  public:
   explicit AdminService(CallGate& gate) : gate_(gate) {}
 
@@ -47,6 +50,8 @@ class AdminService final
   Reactor* GetPool(Context* context, const Bytes* request, Bytes* response) override;
   Reactor* ListPools(Context* context, const Bytes* request, Bytes* response) override;
   Reactor* DeletePool(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* DrainPool(Context* context, const Bytes* request, Bytes* response) override;
+  Reactor* ResumePool(Context* context, const Bytes* request, Bytes* response) override;
   Reactor* ListSlots(Context* context, const Bytes* request, Bytes* response) override;
   Reactor* LockSlot(Context* context, const Bytes* request, Bytes* response) override;
   Reactor* UnlockSlot(Context* context, const Bytes* request, Bytes* response) override;

@@ -201,6 +201,8 @@ v1::Pool ToPool(const plane::PoolInfo& pool) {
   *out.mutable_counts() = ToCounts(pool.counts);
   out.set_epoch(pool.epoch);
   out.set_api_defined(pool.options.from_api);
+  out.set_drained(pool.drain_reason.has_value());
+  out.set_drain_reason(pool.drain_reason.value_or(""));
   return out;
 }
 

@@ -154,6 +154,17 @@ Result<plane::Done> GuardedPlane::DeletePool(const std::string& pool, bool force
   return plane_.DeletePool(pool, force);
 }
 
+Result<plane::PoolInfo> GuardedPlane::DrainPool(const std::string& pool,
+                                                const std::string& reason) {
+  if (!May(pool, security::kAdminister)) return Denied();
+  return plane_.DrainPool(pool, reason);
+}
+
+Result<plane::PoolInfo> GuardedPlane::ResumePool(const std::string& pool) {
+  if (!May(pool, security::kAdminister)) return Denied();
+  return plane_.ResumePool(pool);
+}
+
 Result<std::vector<engine::SlotInfo>> GuardedPlane::ListSlots(const std::string& pool,
                                                               SlotIndex first_slot,
                                                               uint32_t count_max) {

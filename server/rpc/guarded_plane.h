@@ -81,6 +81,9 @@ class GuardedPlane final : public plane::Plane, public std::enable_shared_from_t
   plane::Result<plane::PoolInfo> GetPool(const std::string& pool) override;
   std::vector<plane::PoolInfo> ListPools() override;
   plane::Result<plane::Done> DeletePool(const std::string& pool, bool force) override;
+  plane::Result<plane::PoolInfo> DrainPool(const std::string& pool,
+                                           const std::string& reason) override;
+  plane::Result<plane::PoolInfo> ResumePool(const std::string& pool) override;
   plane::Result<std::vector<engine::SlotInfo>> ListSlots(const std::string& pool,
                                                          SlotIndex first_slot,
                                                          uint32_t count_max) override;

@@ -87,8 +87,16 @@ CREATE TABLE locks (
 ) WITHOUT ROWID;
 )sql";
 
+// Pools that an operator drains, by name: not part of what a pool's ledger replaces.
+constexpr char kVersion2[] = R"sql(
+CREATE TABLE drained_pools (
+  pool_id TEXT PRIMARY KEY,
+  reason  TEXT NOT NULL
+) WITHOUT ROWID;
+)sql";
+
 // Step i leads from version i to version i + 1. Steps are never changed, only added.
-constexpr const char* kMigrations[] = {kVersion1};
+constexpr const char* kMigrations[] = {kVersion1, kVersion2};
 
 // EXCLUSIVE keeps the index of the WAL in private memory: no third file, and nothing mapped that a
 // full disk could pull away from under us. It must be set before the journal mode.

@@ -17,6 +17,8 @@
 namespace leaseplane::store {
 namespace {
 
+constexpr char kEraseDrain[] = "DELETE FROM drained_pools WHERE pool_id = ?";
+
 bool HasLedgers(const std::string& state_dir) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(LedgerDir(state_dir), error)) {
@@ -212,8 +214,10 @@ absl::Status StateStore::ErasePool(const std::string& pool_id) {
   obs::MutexLock lock(&mutex_);
   Transaction transaction(db_.get());
   if (!transaction.begun().ok()) return transaction.begun();
-  Statement erase(db_.get(), "DELETE FROM pool_definitions WHERE pool_id = ?");
-  if (absl::Status status = erase.Bind(pool_id).Run(); !status.ok()) return status;
+  for (const char* sql : {"DELETE FROM pool_definitions WHERE pool_id = ?", kEraseDrain}) {
+    Statement erase(db_.get(), sql);
+    if (absl::Status status = erase.Bind(pool_id).Run(); !status.ok()) return status;
+  }
   const absl::StatusOr<int64_t> pool_key = PoolKey(db_.get(), pool_id);
   if (!pool_key.ok()) return pool_key.status();
   if (absl::Status status = DeleteRows(db_.get(), *pool_key); !status.ok()) return status;
@@ -222,6 +226,26 @@ absl::Status StateStore::ErasePool(const std::string& pool_id) {
   absl::Status status = rename.Bind(*pool_key).Run();
   if (!status.ok()) return status;
   return transaction.Commit();
+}
+
+absl::Status StateStore::PutDrain(const std::string& pool_id,
+                                  const std::optional<std::string>& reason) {
+  obs::MutexLock lock(&mutex_);
+  if (!reason) {
+    Statement erase(db_.get(), kEraseDrain);
+    return erase.Bind(pool_id).Run();
+  }
+  Statement upsert(db_.get(),
+                   "INSERT OR REPLACE INTO drained_pools (pool_id, reason) VALUES (?, ?)");
+  return upsert.Bind(pool_id).Bind(*reason).Run();
+}
+
+absl::StatusOr<std::optional<std::string>> StateStore::LoadDrain(const std::string& pool_id) {
+  obs::MutexLock lock(&mutex_);
+  Statement select(db_.get(), "SELECT reason FROM drained_pools WHERE pool_id = ?");
+  const absl::StatusOr<bool> has_row = select.Bind(pool_id).Step();
+  if (!has_row.ok()) return has_row.status();
+  return *has_row ? std::optional<std::string>(select.Text(0)) : std::nullopt;
 }
 
 absl::StatusOr<engine::LedgerContents> StateStore::LoadPool(const std::string& pool_id) {

@@ -100,9 +100,13 @@ class StateStore {
   // Pools made by the API.
   absl::Status PutPool(const engine::PoolOptions& options, int64_t now_unix_s);
   absl::StatusOr<std::vector<engine::PoolOptions>> LoadPools();
-  // Forgets definition, leases, tombstones and locks of a pool (made by the API or not); its epoch
-  // stays, so a pool of the same name made later continues the tokens. It has another uid.
+  // Forgets definition, drain, leases, tombstones and locks of a pool (made by the API or not); its
+  // epoch stays, so a pool of the same name made later continues the tokens. It has another uid.
   absl::Status ErasePool(const std::string& pool_id);
+
+  // An operator drains the pool, and this is why; nullopt: not any more. By name, known or not.
+  absl::Status PutDrain(const std::string& pool_id, const std::optional<std::string>& reason);
+  absl::StatusOr<std::optional<std::string>> LoadDrain(const std::string& pool_id);
 
   // Leases, tombstones (oldest first) and locks. Empty for a pool the store does not know.
   // Instants (`*_at_ns`) are those of the boot in which they were stored, and renewals are not

@@ -100,6 +100,12 @@ void StoreWriter::OnDurable(const std::string& pool_id, uint64_t seq, Callback c
   callback(answer);
 }
 
+bool StoreWriter::IsDurable(const std::string& pool_id, uint64_t seq) const {
+  obs::MutexLock lock(&mutex_);
+  const auto found = pools_.find(pool_id);
+  return found != pools_.end() && seq <= found->second.durable_seq;
+}
+
 absl::Status StoreWriter::state() const {
   obs::MutexLock lock(&mutex_);
   return Unshared(state_);

@@ -76,6 +76,8 @@ class StoreWriter {
   // durability is NONE, the store is failing, or the pool is unknown (NOT_FOUND). Else it runs on
   // the writer's thread. The callback may take locks that are not held around OnDurable.
   void OnDurable(const std::string& pool_id, uint64_t seq, Callback callback);
+  // As things are. May be called with the pool locked, as OnDurable may.
+  bool IsDurable(const std::string& pool_id, uint64_t seq) const;
 
   // OK, or the error of a store that is failing now.
   absl::Status state() const;

@@ -150,6 +150,9 @@ void FakeDaemon::Handle(Peer& peer, const Message& message) {
       return OnOpenPool(peer, message.open_pool);
     case Kind::kEnqueue:
       if (restarted_) ++enqueues_after_restart_;
+      if (pools_[message.enqueue.pool].authority->words().Drained()) {
+        return RefuseTicket({peer.index, message.enqueue.pool, message.enqueue.ticket});
+      }
       queue_.push_back({peer.index, message.enqueue.pool, message.enqueue.ticket});
       if (pools_[message.enqueue.pool].options.fifo) {
         pools_[message.enqueue.pool].authority->SetGate(shm::Gate::kClosed);
@@ -248,7 +251,8 @@ void FakeDaemon::ServeQueue() {
     if (!pools_[handle].options.fifo) continue;
     const bool waits = std::any_of(queue_.begin(), queue_.end(),
                                    [handle](const Waiter& w) { return w.pool == handle; });
-    pools_[handle].authority->SetGate(waits ? shm::Gate::kClosed : shm::Gate::kOpen);
+    const bool closes = waits || pools_[handle].authority->words().Drained();
+    pools_[handle].authority->SetGate(closes ? shm::Gate::kClosed : shm::Gate::kOpen);
   }
 }
 

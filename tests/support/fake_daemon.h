@@ -54,6 +54,8 @@ class FakeDaemon {
   std::string target() const { return "unix://" + options_.folder + "/leaseplane.sock"; }
 
   void SetGate(const std::string& pool, shm::Gate gate);
+  // As an operator does; whoever is queued, or comes to be, is refused.
+  void SetDrained(const std::string& pool, bool is_drained);
   void SetServing(bool serves) { serves_ = serves; }  // whether the queue is served
   void SetBeating(bool beats) { beats_ = beats; }
   void RestartWorker();  // forgets the queue, says so to everybody
@@ -98,6 +100,7 @@ class FakeDaemon {
     uint64_t ticket = 0;
   };
 
+  void RefuseTicket(const Waiter& waiter);
   void MakeSess();
   void MakePool(const FakePool& options);
   void Run();

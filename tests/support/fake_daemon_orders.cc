@@ -45,6 +45,26 @@ void FakeDaemon::SetGate(const std::string& pool, shm::Gate gate) {
   Named(pool).authority->SetGate(gate);
 }
 
+void FakeDaemon::SetDrained(const std::string& name, bool is_drained) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  Pool& pool = Named(name);
+  pool.authority->SetDrained(is_drained);
+  pool.authority->SetGate(is_drained ? shm::Gate::kClosed : shm::Gate::kOpen);
+  if (!is_drained) return;
+  std::erase_if(queue_, [&](const Waiter& waiter) {
+    if (&pools_[waiter.pool] != &pool) return false;
+    RefuseTicket(waiter);
+    return true;
+  });
+}
+
+void FakeDaemon::RefuseTicket(const Waiter& waiter) {
+  Message message = Make(Kind::kTicketRefused);
+  message.ticket_refused = {waiter.pool, static_cast<uint32_t>(attach::Refusal::kPoolDraining),
+                            waiter.ticket};
+  if (Peer* peer = PeerOf(waiter.session)) Send(*peer, message);
+}
+
 void FakeDaemon::RestartWorker() {
   const std::lock_guard<std::mutex> lock(mu_);
   queue_.clear();

@@ -137,6 +137,8 @@ Reason ReasonOfRefusal(attach::Refusal refusal) {
       return Reason::kUnimplemented;
     case attach::Refusal::kQueueFull:
       return Reason::kQueueFull;
+    case attach::Refusal::kPoolDraining:
+      return Reason::kPoolDraining;
     case attach::Refusal::kNone:
     case attach::Refusal::kInternal:
       return Reason::kInternal;

@@ -84,7 +84,7 @@ class SessionPort {
     message.enqueue.ticket = id;
     message.enqueue.waited_ns = waited_ns;
     message.enqueue.rest_ns = endless ? kNeverNs : rest_ns;
-    if (!session_.Send(message)) session_.tickets().Refuse(id);
+    if (!session_.Send(message)) session_.tickets().Refuse(id, TicketState::kRefused);
   }
 
   void Forget(const Ticket<RealMemory>& ticket) { session_.tickets().Forget(ticket); }
@@ -189,6 +189,7 @@ Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant, uint32_t& seri
         const WaitResult result = WaitOn(s, started_ns, deadline_ns, grant);
         if (result == WaitResult::kOk) return Reason::kNone;
         if (result == WaitResult::kQueueFull) return Reason::kQueueFull;
+        if (result == WaitResult::kDrained) return Reason::kPoolDraining;
         if (result == WaitResult::kTimeout) {
           const Reason closed = session_.WhyClosed(*this);
           return closed == Reason::kSessionEnded ? Reason::kWaitTimeout : closed;
@@ -208,7 +209,8 @@ Reason LocalPool::Acquire(int64_t deadline_ns, LocalGrant& grant, uint32_t& seri
 Reason LocalPool::TryEverySlot(const LocalState& s, LocalGrant& grant) {
   const bool gate_void = flags_.Has(ProcessFlags<RealMemory>::kGateVoid);
   const TryResult result = TryAcquireExhaustive(ContextOf(s), gate_void, grant);
-  return result == TryResult::kOk ? Reason::kNone : Reason::kNoFreeSlot;
+  if (result == TryResult::kOk) return Reason::kNone;
+  return s.attachment.words.Drained() ? Reason::kPoolDraining : Reason::kNoFreeSlot;
 }
 
 WaitResult LocalPool::WaitOn(const LocalState& s, int64_t started_ns, int64_t deadline_ns,

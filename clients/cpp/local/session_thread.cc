@@ -213,7 +213,8 @@ bool Session::OnAudit(const attach::Audit& audit) {
 }
 
 void Session::OnTicketRefused(const attach::TicketRefused& refused) {
-  if (static_cast<attach::Refusal>(refused.reason) == attach::Refusal::kPoolDeleted) {
+  const auto reason = static_cast<attach::Refusal>(refused.reason);
+  if (reason == attach::Refusal::kPoolDeleted) {
     const auto found = by_handle_.find(refused.pool);
     const MutexLock lock(&mu_);
     if (found != by_handle_.end()) {
@@ -221,7 +222,8 @@ void Session::OnTicketRefused(const attach::TicketRefused& refused) {
       changed_.Tell();
     }
   }
-  tickets_.Refuse(refused.ticket);
+  const bool is_drained = reason == attach::Refusal::kPoolDraining;
+  tickets_.Refuse(refused.ticket, is_drained ? TicketState::kDrained : TicketState::kRefused);
 }
 
 void Session::OnLeaseEnded(const attach::LeaseEnded& ended) {

@@ -25,11 +25,11 @@ bool TicketBook::Grant(uint64_t id, const LocalGrant& grant) {
   return ticket.Answer(TicketState::kGranted);
 }
 
-void TicketBook::Refuse(uint64_t id) {
+void TicketBook::Refuse(uint64_t id, TicketState answer) {
   const MutexLock lock(&mu_);
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
-  found->second.ticket->Answer(TicketState::kRefused);
+  found->second.ticket->Answer(answer);
 }
 
 std::vector<TicketBook::Waiting> TicketBook::AllWaiting() const {

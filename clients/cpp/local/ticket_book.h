@@ -37,7 +37,8 @@ class TicketBook {
 
   // False: nobody waits under that id any more; the slot is the caller's to give back.
   bool Grant(uint64_t id, const LocalGrant& grant);
-  void Refuse(uint64_t id);
+  // `answer`: kRefused or kDrained.
+  void Refuse(uint64_t id, TicketState answer);
 
   std::vector<Waiting> AllWaiting() const;
   // Makes every waiter look around.

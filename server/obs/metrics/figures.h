@@ -31,6 +31,7 @@ struct PoolHistograms {
 struct PoolFigures {
   std::string id;
   engine::PoolState state = engine::PoolState::kActive;
+  bool is_drained = false;  // by an operator
   engine::PoolCounts counts;
   engine::PoolStats stats;
   Epoch epoch = 0;

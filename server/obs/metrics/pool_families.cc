@@ -120,7 +120,8 @@ const std::vector<PoolFamily>& LeaseFamilies() {
        {{"no_free_slot", Stat<&PoolStats::refused_no_slot>},
         {"wait_timeout", Stat<&PoolStats::refused_timeout>},
         {"queue_full", Stat<&PoolStats::refused_queue_full>},
-        {"client_quota", Stat<&PoolStats::refused_quota>}}},
+        {"client_quota", Stat<&PoolStats::refused_quota>},
+        {"pool_draining", Stat<&PoolStats::refused_draining>}}},
       {"leaseplane_lease_renewals_total",
        "Renewals of remote leases.",
        MetricType::Counter,
@@ -163,6 +164,11 @@ const std::vector<PoolFamily>& MemoryFamilies() {
        MetricType::Gauge,
        nullptr,
        {{nullptr, IsDamaged}}},
+      {"leaseplane_pool_drained",
+       "1 if an operator drains the pool: it grants nothing until it is resumed.",
+       MetricType::Gauge,
+       nullptr,
+       {{nullptr, [](const PoolFigures& p) { return p.is_drained ? 1.0 : 0.0; }}}},
   };
   return families;
 }

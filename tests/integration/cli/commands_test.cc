@@ -42,9 +42,11 @@ TEST_F(Commands, ListsAreTablesOfOneLineEach) {
   EXPECT_EQ(pools.exit_code, 0) << pools.errors;
   EXPECT_EQ(pools.output,
             "POOL  STATE   SLOTS  FREE  BUSY  LOCAL  LOCKED  COOLING  QUARANTINED  WAITING  "
-            "FAIRNESS  TTL\n"
+            "FAIRNESS  TTL  NOTE\n"
             "gpu   ACTIVE      8     7     1      0       0        0            0        0  "
             "BOUNDED   15s\n");
+  service_.Drain("fans");
+  EXPECT_TRUE(Has(Leasectl({"pools"}).output, "BOUNDED   15s  drained: fans\n"));
   const Outcome slots = Leasectl({"slots", "gpu"});
   EXPECT_EQ(slots.exit_code, 0) << slots.errors;
   EXPECT_TRUE(Has(slots.output, std::string("gpu/2  BUSY   ") + kToken + "  gpu-c     " + kLease +
@@ -95,6 +97,19 @@ TEST_F(Commands, OperatorsCommandsSayWhatBecameOfTheSlot) {
             std::string("lease ") + kLease + " is REVOKED\n");
 }
 
+TEST_F(Commands, DrainWaitsUntilThePoolIsEmpty) {
+  EXPECT_EQ(Leasectl({"drain", "gpu", "--reason", "fans"}).output,
+            "pool gpu is DRAINING, leases left: 1\n");
+  const Outcome late = Leasectl({"drain", "gpu", "--reason", "fans", "--wait", "1ms"});
+  EXPECT_EQ(late.exit_code, 75);
+  EXPECT_TRUE(Has(late.errors, "WAIT_TIMEOUT: the pool is drained, but leases are left: 1"));
+  service_.SetLeases(2);
+  EXPECT_EQ(Leasectl({"drain", "gpu", "--reason", "fans", "--wait", "1h"}).output,
+            "pool gpu is DRAINING, leases left: 0\n");
+  EXPECT_EQ(Leasectl({"resume", "gpu"}).output, "pool gpu is ACTIVE\n");
+  EXPECT_EQ(Leasectl({"drain", "gpu"}).exit_code, 64) << "--reason is needed";
+}
+
 TEST_F(Commands, VersionNamesBothSides) {
   const Outcome version = Leasectl({"version"});
   EXPECT_EQ(version.exit_code, 0);
@@ -128,6 +143,20 @@ TEST_F(Commands, AFailureIsOneLineWithReasonAndFieldAndItsExitCode) {
                                   (*c.field == '\0' ? "" : ": ") + "why\n");
     EXPECT_EQ(outcome.output, "");
   }
+}
+
+// A daemon that stops cancels what it has not read yet, without a reason of its own.
+TEST_F(Commands, AStoppingDaemonIsAskedAgainWhileTheWaitLasts) {
+  const grpc::Status dropped(grpc::StatusCode::CANCELLED, "CANCELLED");
+  service_.FailAcquires(2, dropped);
+  const Outcome outcome = Leasectl({"acquire", "gpu", "--wait", "1h"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_EQ(service_.acquire_count(), 3);
+  service_.FailAcquires(1, dropped);
+  const Outcome impatient = Leasectl({"acquire", "gpu"});
+  EXPECT_EQ(impatient.exit_code, 69);
+  EXPECT_TRUE(Has(impatient.errors, "OUTCOME_UNKNOWN: the daemon dropped the call"))
+      << impatient.errors;
 }
 
 TEST_F(Commands, AWaitThatEndsWithoutSlotIsExitCode75) {

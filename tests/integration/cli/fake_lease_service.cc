@@ -62,6 +62,17 @@ void FakeLeaseService::FailAll(std::optional<grpc::Status> status) {
   failure_ = std::move(status);
 }
 
+void FakeLeaseService::FailAcquires(int count, grpc::Status status) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  failing_acquires_ = count;
+  acquire_failure_ = std::move(status);
+}
+
+void FakeLeaseService::Drain(const std::string& reason) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  drain_reason_ = reason;
+}
+
 void FakeLeaseService::FailRenewals(std::optional<grpc::Status> status) {
   const std::lock_guard<std::mutex> lock(mu_);
   renewal_failure_ = std::move(status);
@@ -117,6 +128,7 @@ grpc::Status FakeLeaseService::AcquireLease(Context*, const v1::AcquireLeaseRequ
   {
     const std::lock_guard<std::mutex> lock(mu_);
     last_request_id_ = request->request_id();
+    if (failing_acquires_ > 0 && failing_acquires_-- > 0) return acquire_failure_;
   }
   const grpc::Status failure = Failure();
   if (!failure.ok()) return failure;
@@ -197,14 +209,39 @@ grpc::Status FakeLeaseService::GetServerInfo(Context*, const v1::GetServerInfoRe
   return Failure();
 }
 
-grpc::Status FakeLeaseService::GetPool(Context*, const v1::GetPoolRequest*, v1::Pool* pool) {
+void FakeLeaseService::FillPool(v1::Pool* pool) {
+  const std::lock_guard<std::mutex> lock(mu_);
   pool->set_name(kPool);
-  pool->set_state(v1::Pool::STATE_ACTIVE);
+  pool->set_state(drain_reason_ ? v1::Pool::STATE_DRAINING : v1::Pool::STATE_ACTIVE);
+  pool->set_drained(drain_reason_.has_value());
+  pool->set_drain_reason(drain_reason_.value_or(""));
   pool->set_capacity(8);
   pool->set_fairness(v1::Pool::FAIRNESS_BOUNDED);
   pool->mutable_default_ttl()->set_seconds(15);
   pool->mutable_counts()->set_free_count(7);
-  pool->mutable_counts()->set_busy_count(1);
+  pool->mutable_counts()->set_busy_count(leases_ < 0 ? 1 : leases_.load());
+}
+
+grpc::Status FakeLeaseService::GetPool(Context*, const v1::GetPoolRequest*, v1::Pool* pool) {
+  if (leases_ > 0) --leases_;
+  FillPool(pool);
+  return Failure();
+}
+
+grpc::Status FakeLeaseService::DrainPool(Context*, const v1::DrainPoolRequest* request,
+                                         v1::DrainPoolResponse* response) {
+  Drain(request->reason());
+  FillPool(response->mutable_pool());
+  return Failure();
+}
+
+grpc::Status FakeLeaseService::ResumePool(Context*, const v1::ResumePoolRequest*,
+                                          v1::ResumePoolResponse* response) {
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    drain_reason_.reset();
+  }
+  FillPool(response->mutable_pool());
   return Failure();
 }
 

@@ -35,11 +35,17 @@ class FakeLeaseService final : public v1::LeaseService::Service, public v1::Admi
 
   // Every method answers this until it is taken back.
   void FailAll(std::optional<grpc::Status> status);
+  // The next `count` acquires are answered so.
+  void FailAcquires(int count, grpc::Status status);
   void FailRenewals(std::optional<grpc::Status> status);
   // Renewals are received and not answered.
   void SetRenewalsHang(bool hang);
   // Acquire answers NO_FREE_SLOT or WAIT_TIMEOUT.
   void SetHasSlot(bool has_slot) { has_slot_ = has_slot; }
+
+  void Drain(const std::string& reason);
+  // From now on each look at the pool finds a lease less.
+  void SetLeases(int count) { leases_ = count; }
 
   int acquire_count() const { return acquires_; }
   int renew_count() const { return renewals_; }
@@ -62,6 +68,8 @@ class FakeLeaseService final : public v1::LeaseService::Service, public v1::Admi
                        v1::GetServerInfoResponse*) override;
   Status ListPools(Context*, const v1::ListPoolsRequest*, v1::ListPoolsResponse*) override;
   Status GetPool(Context*, const v1::GetPoolRequest*, v1::Pool*) override;
+  Status DrainPool(Context*, const v1::DrainPoolRequest*, v1::DrainPoolResponse*) override;
+  Status ResumePool(Context*, const v1::ResumePoolRequest*, v1::ResumePoolResponse*) override;
   Status ListSlots(Context*, const v1::ListSlotsRequest*, v1::ListSlotsResponse*) override;
   Status ListWaiters(Context*, const v1::ListWaitersRequest*, v1::ListWaitersResponse*) override;
   Status LockSlot(Context*, const v1::LockSlotRequest*, v1::LockSlotResponse*) override;
@@ -73,6 +81,7 @@ class FakeLeaseService final : public v1::LeaseService::Service, public v1::Admi
   grpc::Status Failure();
   void FillLease(v1::Lease* lease);
   void FillSlot(v1::Slot* slot);
+  void FillPool(v1::Pool* pool);
 
   std::string socket_path_;
   int port_ = 0;
@@ -83,7 +92,11 @@ class FakeLeaseService final : public v1::LeaseService::Service, public v1::Admi
   std::optional<grpc::Status> failure_, renewal_failure_;
   bool renewals_hang_ = false, stopping_ = false;
   std::string last_request_id_;
+  int failing_acquires_ = 0;
+  grpc::Status acquire_failure_;
+  std::optional<std::string> drain_reason_;
   std::atomic<bool> has_slot_{true};
+  std::atomic<int> leases_{-1};  // negative: always one
   std::atomic<int> acquires_{0}, renewals_{0}, releases_{0};
   std::atomic<int64_t> expires_at_ns_{0}, ttl_ns_{15'000'000'000};
 };

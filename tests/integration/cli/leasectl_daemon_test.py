@@ -157,6 +157,22 @@ class Leasectl(unittest.TestCase):
                 self.assertFalse(is_alive(pid))
                 self.wait_until_free()
 
+    def test_a_wait_outlasts_a_daemon_that_stops_and_comes_back(self):
+        held = json.loads(self.ok("acquire", "one", "--ttl", "10m", "-o", "json"))["lease"]["name"]
+        patient = self.start("acquire", "one", "--wait", "10m")
+        impatient = self.start("acquire", "one", "--wait", "3s")
+        testbed.wait_until(lambda: len(self.as_json("waiters", "one")["waiters"]) == 2, "waiters")
+        self.assertEqual(self.daemon.stop(), 0)
+        _, errors = impatient.communicate(timeout=testbed.WATCHDOG_S)
+        self.assertEqual(impatient.returncode, 69, errors)
+        self.assertNotIn("CANCELLED", errors)
+        self.assertIsNone(patient.poll())
+        self.daemon.start()
+        self.ok("release", held)
+        _, errors = patient.communicate(timeout=testbed.WATCHDOG_S)
+        self.assertEqual(patient.returncode, 0, errors)
+        self.assertEqual(self.busy(), 1)
+
     def test_a_pipeline_keeps_its_slot_when_leasectl_is_killed(self):
         running, _, _, token = self.hold(
             f"sh -c 'while ! test -e {self.folder}/a; do sleep 0.01; done' | "

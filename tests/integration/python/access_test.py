@@ -115,6 +115,8 @@ access:
                 (operator.DeletePool, admin_pb.DeletePoolRequest(name=name)),
                 (operator.ListSlots, admin_pb.ListSlotsRequest(parent=name)),
                 (operator.ListWaiters, admin_pb.ListWaitersRequest(parent=name)),
+                (operator.DrainPool, admin_pb.DrainPoolRequest(name=name)),
+                (operator.ResumePool, admin_pb.ResumePoolRequest(name=name)),
                 (operator.LockSlot, admin_pb.LockSlotRequest(name=f"{name}/slots/0")),
             )]
         self.assertEqual(answers["db"], answers["nix"])

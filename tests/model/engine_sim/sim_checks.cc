@@ -21,6 +21,7 @@ void SimWorld::Check() {
   CheckLedgerAndWords();
   CheckCounts();
   CheckNobodyWaitsBesideAFreeSlot();
+  if (drain_reason_) CheckDrained();
 }
 
 // The ledger, the engine and the words say the same about remote leases; every lease that is gone
@@ -115,6 +116,15 @@ void SimWorld::CheckNobodyWaitsBesideAFreeSlot() {
   }
 }
 
+void SimWorld::CheckDrained() {
+  if (engine_->state() != PoolState::kDraining) Fail("a drained pool that does not say so");
+  if (PresentWaiters() != 0) Fail("somebody waits in a drained pool");
+  if (authority_->gate() != shm::Gate::kClosed) Fail("the gate of a drained pool is not closed");
+  for (SlotIndex slot = 0; slot < options_.capacity; ++slot) {
+    if (pool_->words().IsGranted(slot)) Fail("a drained pool with a grant bit");
+  }
+}
+
 // Processes that answer audits lose no slot, whatever they lost track of and whatever grants were
 // dropped by a dying worker: what they do not know of is taken back.
 void SimWorld::CheckLeaksAreFound() {
@@ -149,6 +159,11 @@ void SimWorld::CheckQuietEnd() {
   Note("everybody leaves");
   for (const SlotIndex slot : std::set<SlotIndex>(locked_)) {
     engine_->UnlockSlot(now_, slot, actions_);
+    CarryOut();
+  }
+  if (drain_reason_) {
+    drain_reason_.reset();
+    engine_->ResumePool(now_, actions_);
     CarryOut();
   }
   while (!processes_.empty()) {

@@ -267,7 +267,21 @@ void SimWorld::ConfirmDeaths() {
   for (const SessionIndex session : ended) dying_.erase(session);
 }
 
+bool SimWorld::DrainOrResume() {
+  if (!OneIn(drain_reason_ ? 2 : 8)) return false;
+  if (drain_reason_) {
+    drain_reason_.reset();
+    engine_->ResumePool(now_, actions_);
+  } else {
+    drain_reason_ = "sim";
+    engine_->DrainPool(now_, *drain_reason_, actions_);
+  }
+  Note(drain_reason_ ? "  drained" : "  resumed");
+  return true;
+}
+
 void SimWorld::Operate() {
+  if (DrainOrResume()) return;
   const auto slot = static_cast<SlotIndex>(Random(options_.capacity));
   const int64_t grace_ns = OneIn(2) ? 0 : static_cast<int64_t>(Random(2 * kSecond));
   switch (Random(5)) {

@@ -21,6 +21,7 @@ SimWorld::SimWorld(uint64_t seed) : random_(seed) {
   for (int i = 0; i < 3; ++i) AttachSession();
   BuildEngine();
   RecoverOptions how;
+  how.drain_reason = drain_reason_;
   how.first_gen = FirstGen();
   engine_->Recover(now_, ledger_.Contents(), how, actions_);
   last_tick_ns_ = now_.boot_ns;
@@ -43,6 +44,7 @@ void SimWorld::RestartAdopted() {
   BuildEngine();
   authority_->SetEpoch(epoch);
   RecoverOptions how;
+  how.drain_reason = drain_reason_;
   how.origin = SegmentOrigin::kAdopted;
   const RecoverReport report = engine_->Recover(now_, ledger_.Contents(), how, actions_);
   if (report.integrity_violations != 0) Fail("an honest world looks damaged after a restart");
@@ -87,6 +89,7 @@ void SimWorld::RestartFresh(bool same_boot) {
   BuildEngine();
   authority_->SetEpoch(epoch);
   RecoverOptions how;
+  how.drain_reason = drain_reason_;
   how.same_boot = same_boot;
   how.await_claims = same_boot;
   how.first_gen = FirstGen();
@@ -122,6 +125,8 @@ void SimWorld::Believe(SlotIndex slot, const Believer& believer) {
     Fail("token " + std::to_string(believer.token) + " of slot " + std::to_string(slot) +
          " does not increase");
   }
+  const bool is_local = believer.session != kOwnerNone;
+  if (drain_reason_ && is_local) Fail("a local grant in a drained pool");
   last = std::max(last, believer.token);
   believers_[slot] = believer;
 }
@@ -134,6 +139,9 @@ void SimWorld::StopBelieving(SlotIndex slot, FencingToken token) {
 
 // A caller got an answer that says it holds a lease.
 void SimWorld::Heard(const Grant& grant, int64_t received_ns) {
+  // A lease from before may be heard of now, by its request id.
+  const bool is_new = live_ids_.count(grant.lease.id.lo) == 0;
+  if (drain_reason_ && is_new) Fail("a grant in a drained pool");
   const int64_t until_ns = received_ns + grant.queued_ns + grant.lease.remaining_ns;
   Believer believer;
   believer.token = grant.lease.token;

@@ -100,6 +100,7 @@ class SimWorld {
   void AttachSession();
   void ConfirmDeaths();
   void Operate();
+  bool DrainOrResume();  // true: did one of them
   void Restart();
   void Renumber();
   template <class Fn>
@@ -124,6 +125,7 @@ class SimWorld {
   void CheckCounts();
   size_t PresentWaiters() const;
   void CheckNobodyWaitsBesideAFreeSlot();
+  void CheckDrained();
   void CheckLeaksAreFound();
   void CheckQuietEnd();
   [[noreturn]] void Fail(const std::string& what) const;
@@ -162,8 +164,9 @@ class SimWorld {
   std::map<SlotIndex, FencingToken> last_token_;
   std::set<std::pair<SlotIndex, FencingToken>> revoking_;  // what operators asked for
   std::set<SlotIndex> locked_;
-  std::set<uint64_t> ended_ids_;  // leases whose end made an action (low half of the id)
-  std::set<uint64_t> live_ids_;   // in the ledger after the last step
+  std::optional<std::string> drain_reason_;  // outlives the worker
+  std::set<uint64_t> ended_ids_;             // leases whose end made an action (low half of the id)
+  std::set<uint64_t> live_ids_;              // in the ledger after the last step
   std::deque<std::string> story_;
 };
 

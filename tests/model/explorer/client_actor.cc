@@ -94,11 +94,11 @@ void Deliver(World& world, Process& p, const Message& m) {
   (void)world;
 }
 
-void Refuse(Process& p, uint64_t id) {
+void Refuse(Process& p, uint64_t id, TicketState answer) {
   PortLock lock(p);
   for (Ticket<SimMemory>* ticket : p.tickets) {
     if (ticket->id != id) continue;
-    ticket->Answer(TicketState::kRefused);
+    ticket->Answer(answer);
     return;
   }
 }
@@ -123,7 +123,10 @@ void Handle(World& world, Process& p, const Message& m) {
       Deliver(world, p, m);
       break;
     case Message::Kind::kRefuse:
-      Refuse(p, m.ticket);
+      Refuse(p, m.ticket, TicketState::kRefused);
+      break;
+    case Message::Kind::kDrained:
+      Refuse(p, m.ticket, TicketState::kDrained);
       break;
     case Message::Kind::kAudit: {
       Message answer{.kind = Message::Kind::kAuditAnswer, .slot = m.slot, .gen = m.gen};

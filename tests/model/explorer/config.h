@@ -25,7 +25,7 @@ struct Config {
   int renumber_after = 0;  // generations of a slot until it is renumbered; 0: never
   // What the administrator does, one letter a step, at any time: T tick, A audit, L lock slot 0,
   // U unlock it, V revoke one local lease, P close the gate, E end session 0, N tick
-  // and renumber.
+  // and renumber, D drain the pool, R resume it.
   std::string admin;
   // -- how often each fault may strike
   int kills = 0;      // SIGKILL of a process

@@ -35,6 +35,7 @@ class Daemon {
  private:
   // -- after a crash
   void Boot() {
+    if (world_.is_drained) w_.authority->SetDrained(true);
     w_.authority->Adopt(0);
     for (SlotIndex i = 0; i < w_.authority->capacity(); ++i) {
       const SlotWord word = w_.authority->LoadWord(i);
@@ -134,6 +135,7 @@ class Daemon {
     for (const Worker::Waiter& x : w_.queue) {
       if (x.process == process && x.ticket == ticket) return;
     }
+    if (world_.is_drained) return RefuseDrained(p, ticket);
     if (world_.config.refusals > 0 && TheScheduler().Choose(2) == 1) {
       --world_.config.refusals;
       world_.refused_once = world_.unfair_once = true;
@@ -141,6 +143,21 @@ class Daemon {
       return;
     }
     w_.queue.push_back({.process = process, .ticket = ticket});
+  }
+
+  void RefuseDrained(Process& p, uint64_t ticket) {
+    if (!p.dead) world_.SendToProcess(p, {.kind = Message::Kind::kDrained, .ticket = ticket});
+  }
+
+  // REQUIRES no remote callers: the model has no refusal for them.
+  void Drain() {
+    world_.is_drained = world_.drained_once = true;  // on the disk
+    SimMemory::Before();
+    w_.authority->SetDrained(true);
+    for (const Worker::Waiter& x : w_.queue) {
+      RefuseDrained(world_.processes[static_cast<size_t>(x.process)], x.ticket);
+    }
+    w_.queue.clear();
   }
 
   void EndSession(Process& p) {
@@ -211,6 +228,14 @@ class Daemon {
         Tick();
         Renumber();
         break;
+      case 'D':
+        Drain();
+        break;
+      case 'R':
+        world_.is_drained = false;
+        SimMemory::Before();
+        w_.authority->SetDrained(false);
+        break;
       case 'P':
         w_.patience_over = true;
         break;
@@ -268,6 +293,7 @@ class Daemon {
   }
 
   shm::Gate WantedGate() const {
+    if (world_.is_drained) return shm::Gate::kClosed;
     if (w_.queue.empty()) return shm::Gate::kOpen;
     return world_.config.fifo || w_.patience_over ? shm::Gate::kClosed : shm::Gate::kNotify;
   }

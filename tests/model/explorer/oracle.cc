@@ -68,6 +68,7 @@ void Oracle::OnWaitFailed(int thread, WaitResult result) {
   Check(result != WaitResult::kGone || p.revoked, "gone, but the session lives");
   Check(result != WaitResult::kTimeout || t.now_ns >= kDeadlineNs, "timed out before the deadline");
   Check(result != WaitResult::kMoved, "moved, but the segment lives");
+  Check(result != WaitResult::kDrained || world_.drained_once, "drained, but nobody drains");
   Check(result != WaitResult::kQueueFull || (world_.config.fifo && world_.refused_once),
         "queue full, but nobody was refused");
 }

@@ -25,7 +25,7 @@ void World::Reset(const Config& c) {
   remotes.fill({});
   ledger.fill({});
   admin_events.clear();
-  refused_once = unfair_once = false;
+  refused_once = unfair_once = is_drained = drained_once = false;
   MakeAuthority();
   worker.authority->Initialize(FirstGeneration(), /*grantable=*/true, 0);
   worker.queue.clear();
@@ -40,7 +40,7 @@ void World::ResetWords() {
   stored_epoch = 1;
   sessions.fill(0);
   wcnt = heartbeat = 0;
-  wseq = dseq = 0;
+  wseq = dseq = drained = 0;
   grant_bits = (uint64_t{1} << config.slots) - 1;
   policy = shm::MakePolicy(1, shm::Gate::kOpen,
                            config.locked ? shm::ReleaseWord::kLocked : shm::ReleaseWord::kFree);
@@ -51,6 +51,7 @@ void World::ResetWords() {
   words.dseq = &dseq;
   words.wcnt = &wcnt;
   words.policy = &policy;
+  words.drained = &drained;
   words.heartbeat = &heartbeat;
   words.grant_bits = &grant_bits;
   words.sessions = sessions.data();
@@ -183,11 +184,12 @@ void World::Judge() {
     check(ledger[static_cast<size_t>(i)].remote < 0, "the ledger has a lease nobody holds");
   }
   check(!oracle.AnyHolder(), "somebody holds a slot at the end");
-  check(grant_bits == (uint64_t{1} << config.slots) - 1, "a free slot is withheld at the end");
+  const uint64_t offered = is_drained ? 0 : (uint64_t{1} << config.slots) - 1;
+  check(grant_bits == offered, "the wrong slots are withheld at the end");
   check(worker.queue.empty(), "somebody is left in the queue");
-  check(words.gate() == shm::Gate::kOpen, "the gate stayed closed");
+  check(words.GateClosed() == is_drained, "the gate stayed as it was");
   check(WaiterCount(wcnt) == 0, "the waiter count is not zero at the end");
-  if (!s.failed()) JudgeFinder();
+  if (!s.failed() && !is_drained) JudgeFinder();
 }
 
 // Whatever was lost with a thread, three scans later a search finds every free slot.
@@ -232,6 +234,7 @@ std::string World::NameOf(const void* word) const {
   if (word == &wseq) return "wseq";
   if (word == &dseq) return "dseq";
   if (word == &policy) return "policy";
+  if (word == &drained) return "drained";
   if (word == &grant_bits) return "grant_bits";
   for (int i = 0; i < process_count; ++i) {
     const Process& p = processes[static_cast<size_t>(i)];

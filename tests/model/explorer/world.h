@@ -40,6 +40,7 @@ struct Message {
     kAuditAnswer,  // to the daemon
     kGrant,
     kRefuse,
+    kDrained,
     kAudit,
     kRestarted,
     kEnded,
@@ -142,7 +143,7 @@ class World : public FaultSource {
   std::array<uint64_t, kSlotsMax> slots{};
   std::array<uint64_t, 8> sessions{};
   uint64_t wcnt = 0, heartbeat = 0, grant_bits = 0, policy = 0;
-  uint32_t wseq = 0, dseq = 0;
+  uint32_t wseq = 0, dseq = 0, drained = 0;
   std::array<uint32_t, kSlotsMax> base_epochs{};
   Epoch stored_epoch = 1;  // durable
   FinderMemory<SimMemory> finder;
@@ -152,7 +153,9 @@ class World : public FaultSource {
   std::array<AppThread, kThreadsMax> threads;
   std::array<Remote, kRemotesMax> remotes;
   std::array<LedgerEntry, kSlotsMax> ledger;
-  std::string admin_events;   // for the daemon
+  std::string admin_events;  // for the daemon
+  bool is_drained = false;   // by the administrator; outlives the worker
+  bool drained_once = false;
   bool refused_once = false;  // the queue was full
   bool unfair_once = false;   // somebody waits outside a closed gate with good reason
   Worker worker;

@@ -66,6 +66,7 @@ World::World(const Config& config) : config_(config) {
   words_.dseq = &shared_->dseq;
   words_.wcnt = &shared_->wcnt;
   words_.policy = &shared_->policy;
+  words_.drained = &shared_->drained;
   words_.heartbeat = &shared_->heartbeat;
   words_.grant_bits = shared_->grant_bits;
   words_.sessions = shared_->sessions;

@@ -67,6 +67,7 @@ struct Shared {
   alignas(64) M::U32 dseq{0};
   alignas(64) M::U64 wcnt{0}, heartbeat{0};
   alignas(64) M::U64 policy{shm::MakePolicy(1, shm::Gate::kOpen, shm::ReleaseWord::kFree)};
+  M::U32 drained{0};
   FinderMemory<M, kCapacityMax, 64> finder;
   Guard guard;
 };

@@ -27,7 +27,7 @@ enum class Reason {
   kWaitTimeout,        // RESOURCE_EXHAUSTED   none free in time; nothing was granted
   kQueueFull,          // RESOURCE_EXHAUSTED   too many are waiting
   kClientQuota,        // RESOURCE_EXHAUSTED   this holder has as much as it may
-  kPoolDraining,       // FAILED_PRECONDITION
+  kPoolDraining,       // FAILED_PRECONDITION  an operator drains the pool: no new leases
   kSlotLocked,         // FAILED_PRECONDITION
   kLeaseExpired,       // FAILED_PRECONDITION  the lease ended; its slot was not touched
   kLeaseRevoked,       // FAILED_PRECONDITION  as above, taken away by an operator

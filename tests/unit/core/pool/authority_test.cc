@@ -54,6 +54,41 @@ TEST_F(AuthorityTest, AGrantToTheDaemonWithholdsTheSlot) {
   EXPECT_FALSE(pool_.Bit(grant.slot));
 }
 
+TEST_F(AuthorityTest, ADrainedPoolOffersNothingAndWakesWhoSleeps) {
+  const SlotGrant held = Grant(kSession);
+  authority_.SetDrained(true);
+  EXPECT_EQ(pool_.wseq(), 1u);
+  ASSERT_EQ(M::wakes.size(), 1u);
+  EXPECT_EQ(M::wakes[0].count, shm::kWakeAll);
+  EXPECT_TRUE(pool_.words().Drained());
+  EXPECT_TRUE(authority_.TakeBack(held.slot, kSession, held.gen));
+  for (const SlotIndex i : {SlotIndex{0}, SlotIndex{1}}) {
+    authority_.Lock(i);
+    authority_.Unlock(i);
+    authority_.Repair(i);
+    EXPECT_EQ(StateOf(pool_.Word(i)), SlotState::kFree);
+    EXPECT_FALSE(pool_.Bit(i));
+  }
+  EXPECT_FALSE(authority_.Grant(kSession, 0).has_value());
+  EXPECT_FALSE(authority_.Grant(kOwnerDaemon, 0).has_value());
+  authority_.SetDrained(false);
+  EXPECT_TRUE(pool_.Bit(0) && pool_.Bit(1));
+  EXPECT_FALSE(pool_.Bit(2)) << "beyond the capacity";
+  EXPECT_FALSE(pool_.words().Drained());
+}
+
+TEST_F(AuthorityTest, AnAdoptedPoolIsDrainedAsItsNewOwnerSays) {
+  Authority<M> successor(pool_.words(), 2);
+  successor.SetDrained(true);
+  successor.Adopt(0);
+  EXPECT_FALSE(pool_.Bit(0) || pool_.Bit(1));
+  EXPECT_TRUE(pool_.words().Drained());
+  Authority<M> next(pool_.words(), 2);
+  next.Adopt(0);
+  EXPECT_TRUE(pool_.Bit(0) && pool_.Bit(1));
+  EXPECT_FALSE(pool_.words().Drained());
+}
+
 TEST_F(AuthorityTest, AGrantToASessionLeavesTheGrantBit) {
   const SlotGrant grant = Grant(kSession);
   EXPECT_EQ(pool_.Word(grant.slot), BusyWord(kSession, kFirst + 1));

@@ -40,6 +40,7 @@ class HeapPool {
     words_.dseq = &dseq_;
     words_.wcnt = &wcnt_;
     words_.policy = &policy_;
+    words_.drained = &drained_;
     words_.heartbeat = &heartbeat_;
     words_.grant_bits = bits_.get();
     words_.sessions = sessions_.get();
@@ -69,7 +70,7 @@ class HeapPool {
 
  private:
   std::unique_ptr<typename M::U64[]> slots_, bits_, sessions_;
-  typename M::U32 wseq_{0}, dseq_{0};
+  typename M::U32 wseq_{0}, dseq_{0}, drained_{0};
   typename M::U64 wcnt_{0}, heartbeat_{0};
   typename M::U64 policy_{shm::MakePolicy(1, shm::Gate::kOpen, shm::ReleaseWord::kFree)};
   FinderMemory<M, 4096> finder_;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -31,6 +32,7 @@ class EngineTest : public ::testing::Test {
     sessions_.attached = {{kAlice, now_.boot_ns}, {kBob, now_.boot_ns}, {kCarol, now_.boot_ns}};
     NewEngine();
     RecoverOptions how;
+    how.drain_reason = drain_reason_;
     how.await_claims = await_claims;
     how.first_gen = kFirstGen;
     report_ = engine_->Recover(now_, ledger_.Contents(), how, actions_);
@@ -40,6 +42,7 @@ class EngineTest : public ::testing::Test {
     NewEngine();
     authority_->SetEpoch(authority_->epoch() + 1);
     RecoverOptions how;
+    how.drain_reason = drain_reason_;
     how.origin = SegmentOrigin::kAdopted;
     how.restart_grace_ns = restart_grace_ns_;
     report_ = engine_->Recover(now_, ledger_.Contents(), how, actions_);
@@ -52,6 +55,7 @@ class EngineTest : public ::testing::Test {
     NewEngine();
     authority_->SetEpoch(epoch);
     RecoverOptions how;
+    how.drain_reason = drain_reason_;
     how.same_boot = same_boot;
     how.await_claims = await_claims;
     how.first_gen = 2 * kFirstGen;
@@ -152,6 +156,7 @@ class EngineTest : public ::testing::Test {
   Instant now_{1'000 * kSecond, 1'700'000'000 * kSecond};
   PoolOptions options_;
   int64_t restart_grace_ns_ = 15 * kSecond;
+  std::optional<std::string> drain_reason_;  // what the next engine is told
   FakeLedger ledger_;
   CountingIds ids_;
   FakeSessions sessions_;

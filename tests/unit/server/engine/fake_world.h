@@ -32,6 +32,7 @@ class HeapPool {
     words_.dseq = &dseq_;
     words_.wcnt = &wcnt_;
     words_.policy = &policy_;
+    words_.drained = &drained_;
     words_.heartbeat = &heartbeat_;
     words_.grant_bits = grant_bits_.data();
     finder_.Lay(words_);
@@ -44,7 +45,7 @@ class HeapPool {
  private:
   std::vector<std::atomic<uint64_t>> slots_;
   std::vector<std::atomic<uint64_t>> grant_bits_;
-  std::atomic<uint32_t> wseq_{0}, dseq_{0};
+  std::atomic<uint32_t> wseq_{0}, dseq_{0}, drained_{0};
   std::atomic<uint64_t> wcnt_{0}, heartbeat_{0};
   std::atomic<uint64_t> policy_{shm::MakePolicy(1, shm::Gate::kOpen, shm::ReleaseWord::kFree)};
   FinderMemory<RealMemory, 4096> finder_;

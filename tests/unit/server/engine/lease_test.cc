@@ -248,6 +248,19 @@ TEST_F(LeaseTest, AnAbandonedGrantIsReleasedUnlessItsRequestHasAnId) {
   EXPECT_EQ(StateAt(named.lease.slot), SlotState::kBusy);
 }
 
+TEST_F(LeaseTest, AGrantThatIsGivenBackLeavesItsRequestIdFree) {
+  Start();
+  const Grant untold = MustAcquire(Request(0, 5));
+  engine_->GiveBack(now_, untold, actions_);
+  EXPECT_EQ(StateAt(untold.lease.slot), SlotState::kFree);
+  EXPECT_EQ(ReasonIn(Renew(untold)), Reason::kLeaseReleased);
+  const Grant told = MustAcquire(Request(0, 5));
+  EXPECT_FALSE(told.lease.id == untold.lease.id);
+  EXPECT_EQ(MustAcquire(Request(0, 5)).lease.token, told.lease.token);
+  engine_->GiveBack(now_, untold, actions_);
+  EXPECT_EQ(ReasonIn(Renew(told)), Reason::kNone) << "another lease of the request";
+}
+
 TEST_F(LeaseTest, RevokeWithGraceTellsTheHolderFirst) {
   options_.lock_delay_ns = 5 * kSecond;
   Start();

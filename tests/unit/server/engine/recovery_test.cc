@@ -110,6 +110,34 @@ TEST_F(RecoveryTest, ARecoveringPoolGrantsNothingUntilRecoveryEnds) {
   MustAcquire();
 }
 
+TEST_F(RecoveryTest, ADeclaredLeaseIsListedUnderItsOwnToken) {
+  options_.capacity = 3;
+  Start();
+  const SlotGrant held = MustLocalAcquire(kAlice);
+  const FencingToken token = MakeToken(authority_->epoch(), held.gen);
+  RestartFresh(/*same_boot=*/true, /*await_claims=*/true);
+  ASSERT_TRUE(engine_->Claim(now_, kAlice, held.slot, token, actions_));
+  engine_->EndRecovery(now_, actions_);
+  Pass(kSecond);
+  const auto listed = engine_->ListLeases(now_, 0, 9);
+  ASSERT_EQ(listed.size(), 1u);
+  EXPECT_EQ(listed[0].token, token);
+  const auto slot = std::get<SlotInfo>(engine_->GetSlot(now_, held.slot));
+  EXPECT_EQ(slot.last_token, token);
+  ASSERT_TRUE(slot.lease.has_value());
+  EXPECT_EQ(slot.lease->token, token);
+  EXPECT_EQ(std::get<TokenCheck>(engine_->CheckToken(held.slot, 1)).current_token, token);
+  ASSERT_TRUE(LocalRelease(kAlice, held));
+  EXPECT_EQ(std::get<SlotInfo>(engine_->GetSlot(now_, held.slot)).last_token, token);
+  const SlotGrant next = MustLocalAcquire(kBob);
+  const FencingToken newer = MakeToken(authority_->epoch(), next.gen);
+  EXPECT_EQ(engine_->ListLeases(now_, 0, 9).at(0).token, newer) << "of the present epoch";
+  engine_->BeginDrain(now_, Reason::kNotFound, actions_);
+  engine_->RevokeAll(now_, actions_);
+  ASSERT_EQ(actions_.local_lease_ended.size(), 1u);
+  EXPECT_EQ(actions_.local_lease_ended[0].token, newer);
+}
+
 TEST_F(RecoveryTest, ClaimsKeepSlotsAndTheHigherTokenWins) {
   options_.capacity = 3;
   Start();

@@ -196,6 +196,75 @@ TEST_F(PlaneTest, DrainRefusesWaitersAndNewCallsAndKeepsLeases) {
   EXPECT_EQ(plane_->readiness(), Readiness::kServing) << "nothing local can exist";
 }
 
+TEST_F(PlaneTest, ADrainedPoolStaysSoOverRestartsUntilItIsResumed) {
+  AddPool("other", 1);
+  StartWorker();
+  const engine::Grant held = Lease();
+  LocalClient client(attach_path(), "gpu");
+  const auto expect_shut = [&](const char* when) {
+    SCOPED_TRACE(when);
+    const auto pool = std::get<PoolInfo>(plane_->GetPool("gpu"));
+    EXPECT_EQ(pool.state, engine::PoolState::kDraining);
+    EXPECT_EQ(pool.drain_reason, "new disks");
+    auto waiter = Ask(Request(kLongWait));
+    ASSERT_TRUE(waiter->Wait());
+    EXPECT_EQ(waiter->reason(), Reason::kPoolDraining);
+    EXPECT_EQ(client.Take(0) + client.Take(1), 0u);
+    EXPECT_EQ(Counts().free, 1u);
+    EXPECT_EQ(plane_->readiness(), Readiness::kServing);
+    EXPECT_TRUE(plane_->Figures().pools[0].is_drained);
+    EXPECT_FALSE(plane_->Figures().pools[1].is_drained);
+  };
+  plane_->DrainPool("gpu", "new disks");
+  expect_shut("drained");
+  StartWorker();
+  expect_shut("the next worker");
+  KillDaemon();
+  StartWorker();
+  ASSERT_TRUE(WaitUntil([&] { return plane_->readiness() == Readiness::kServing; }));
+  expect_shut("the next daemon");
+  EXPECT_EQ(Release(held), Reason::kNone);
+  Lease("other");
+  plane_->ResumePool("gpu");
+  Lease();
+  StartWorker();
+  Lease();
+  EXPECT_EQ(std::get<engine::Refusal>(plane_->DrainPool("nil", "")).reason, Reason::kNotFound);
+  EXPECT_EQ(std::get<engine::Refusal>(plane_->ResumePool("nil")).reason, Reason::kNotFound);
+}
+
+TEST_F(PlaneTest, ADrainIsToldToWhoKeepsLeasesAsLongAsItLasts) {
+  StartWorker();
+  Watcher hears;
+  plane_->Watch(&hears);
+  plane_->HearWaiting(&hears);
+  plane_->DrainPool("gpu", "");
+  EXPECT_TRUE(WaitUntil([&] { return hears.waited_for_gpu >= 3; }));
+  plane_->Unwatch(&hears);
+}
+
+TEST_F(PlaneTest, WaitersOfADeletedPoolHearSo) {
+  StartWorker();
+  engine::PoolOptions pool;
+  pool.id = "api";
+  pool.capacity = 1;
+  plane_->CreatePool(pool);
+  Lease("api");
+  auto remote = Ask(Request(kLongWait), "api");
+  LocalClient client(attach_path(), "api");
+  attach::Message enqueue{};
+  enqueue.kind = attach::Kind::kEnqueue;
+  enqueue.enqueue = {client.handle(), 0, 77, 0, kLongWait};
+  ASSERT_TRUE(client.socket.Send(enqueue));
+  ASSERT_TRUE(WaitUntil([&] { return Counts("api").waiters == 2; }));
+  plane_->DeletePool("api", true);
+  ASSERT_TRUE(remote->Wait());
+  EXPECT_EQ(remote->reason(), Reason::kCancelled);
+  const attach::Message refused = client.socket.Receive();
+  ASSERT_EQ(refused.kind, attach::Kind::kTicketRefused);
+  EXPECT_EQ(refused.ticket_refused.reason, static_cast<uint32_t>(attach::Refusal::kPoolDeleted));
+}
+
 TEST_F(PlaneTest, PoolsMadeByTheApiComeBackAndDeletedOnesDoNot) {
   StartWorker();
   engine::PoolOptions pool;

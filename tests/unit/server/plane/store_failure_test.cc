@@ -46,6 +46,34 @@ TEST_F(StoreFailureTest, DeadDiskRefusesGrantsThatNeedItAndNothingElse) {
   })) << "the slot of the refused call came back";
 }
 
+TEST_F(StoreFailureTest, AGrantTheDiskRefusesIsGivenBackWhateverItsRequestId) {
+  StartWorker();
+  store::FailFrom(1, store::Fault::kEio);
+  engine::AcquireRequest request = Request();
+  request.request_id = {1, 2};
+  auto refused = Ask(request, "sync");
+  ASSERT_TRUE(refused->Wait());
+  EXPECT_EQ(refused->reason(), Reason::kStoreFailed);
+  EXPECT_EQ(Counts("sync").busy_remote, 0u);
+  store::RepairDisk();
+  auto again = refused;
+  ASSERT_TRUE(WaitUntil([&] {
+    again = Ask(request, "sync");
+    return again->Wait() && again->is_granted();
+  })) << "the request is a new one";
+  auto repeated = Ask(request, "sync");
+  ASSERT_TRUE(repeated->Wait());
+  EXPECT_EQ(repeated->grant().lease.token, again->grant().lease.token);
+}
+
+TEST_F(StoreFailureTest, APoolIsNotDrainedUnlessThatIsWrittenDown) {
+  StartWorker();
+  store::FailFrom(1, store::Fault::kEnospc);
+  const auto drained = plane_->DrainPool("none", "why");
+  EXPECT_EQ(std::get<engine::Refusal>(drained).reason, Reason::kStoreFailed);
+  Lease("none");
+}
+
 TEST_F(StoreFailureTest, PoolThatCannotBeStoredIsNotCreated) {
   StartWorker();
   store::FailFrom(1, store::Fault::kEnospc);

@@ -28,6 +28,8 @@ class AdminServiceTest : public RpcTest {
     v1::Pool pool;
     v1::ListPoolsResponse pools;
     v1::DeletePoolResponse deleted;
+    v1::DrainPoolResponse drained;
+    v1::ResumePoolResponse resumed;
     v1::ListSlotsResponse slots;
     v1::LockSlotResponse locked;
     v1::UnlockSlotResponse unlocked;
@@ -38,6 +40,8 @@ class AdminServiceTest : public RpcTest {
             Invoke(&Stub::GetPool, {}, &pool, stub),
             Invoke(&Stub::ListPools, {}, &pools, stub),
             Invoke(&Stub::DeletePool, {}, &deleted, stub),
+            Invoke(&Stub::DrainPool, {}, &drained, stub),
+            Invoke(&Stub::ResumePool, {}, &resumed, stub),
             Invoke(&Stub::ListSlots, {}, &slots, stub),
             Invoke(&Stub::LockSlot, {}, &locked, stub),
             Invoke(&Stub::UnlockSlot, {}, &unlocked, stub),
@@ -97,6 +101,33 @@ TEST_F(AdminServiceTest, RefusalsOfThePlaneReachTheCaller) {
   status = Invoke(&v1::AdminService::Stub::LockSlot, lock, &locked);
   EXPECT_REFUSED(status, NOT_FOUND, "NOT_FOUND");
   EXPECT_EQ(DetailOf<google::rpc::ResourceInfo>(status)->resource_name(), "pools/gpu/slots/9");
+}
+
+TEST_F(AdminServiceTest, ADrainedPoolIsShownWithItsReason) {
+  using Stub = v1::AdminService::Stub;
+  v1::DrainPoolRequest drain;
+  drain.set_name("pools/gpu");
+  drain.set_reason("disks");
+  v1::DrainPoolResponse drained;
+  ASSERT_TRUE(Invoke(&Stub::DrainPool, drain, &drained).ok());
+  EXPECT_EQ(drained.pool().name(), "pools/gpu");
+  EXPECT_EQ(drained.pool().state(), v1::Pool::STATE_DRAINING);
+  EXPECT_TRUE(drained.pool().drained());
+  EXPECT_EQ(drained.pool().drain_reason(), "disks");
+  v1::ResumePoolRequest resume;
+  resume.set_name("pools/gpu");
+  v1::ResumePoolResponse resumed;
+  ASSERT_TRUE(Invoke(&Stub::ResumePool, resume, &resumed).ok());
+  EXPECT_EQ(resumed.pool().state(), v1::Pool::STATE_ACTIVE);
+  EXPECT_FALSE(resumed.pool().drained());
+
+  drain.set_reason(std::string(engine::kReasonTextBytesMax + 1, 'x'));
+  EXPECT_REFUSED(Invoke(&Stub::DrainPool, drain, &drained), INVALID_ARGUMENT, "INVALID_ARGUMENT");
+  resume.set_name("gpu");
+  EXPECT_REFUSED(Invoke(&Stub::ResumePool, resume, &resumed), INVALID_ARGUMENT, "INVALID_ARGUMENT");
+  plane.refusal = Refuse(Reason::kStoreFailed);
+  drain.set_reason("");
+  EXPECT_REFUSED(Invoke(&Stub::DrainPool, drain, &drained), INTERNAL, "STORE_FAILED");
 }
 
 TEST_F(AdminServiceTest, APoolIsMadeFromWhatWasAskedFor) {

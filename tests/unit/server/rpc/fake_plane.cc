@@ -252,6 +252,21 @@ plane::Result<std::vector<engine::SlotInfo>> FakePlane::ListSlots(const std::str
   return Answer(page);
 }
 
+plane::Result<plane::PoolInfo> FakePlane::DrainPool(const std::string& pool,
+                                                    const std::string& reason) {
+  plane::PoolInfo info;
+  info.options.id = pool;
+  info.state = engine::PoolState::kDraining;
+  info.drain_reason = reason;
+  return Answer(info);
+}
+
+plane::Result<plane::PoolInfo> FakePlane::ResumePool(const std::string& pool) {
+  plane::PoolInfo info;
+  info.options.id = pool;
+  return Answer(info);
+}
+
 plane::Result<engine::SlotInfo> FakePlane::LockSlot(const std::string&, SlotIndex slot,
                                                     const std::string& reason) {
   engine::SlotInfo info;

@@ -116,6 +116,9 @@ class FakePlane final : public plane::Plane {
   plane::Result<plane::PoolInfo> GetPool(const std::string& pool) override;
   std::vector<plane::PoolInfo> ListPools() override { return pools; }
   plane::Result<plane::Done> DeletePool(const std::string& pool, bool force) override;
+  plane::Result<plane::PoolInfo> DrainPool(const std::string& pool,
+                                           const std::string& reason) override;
+  plane::Result<plane::PoolInfo> ResumePool(const std::string& pool) override;
   plane::Result<std::vector<engine::SlotInfo>> ListSlots(const std::string& pool,
                                                          SlotIndex first_slot,
                                                          uint32_t count_max) override;

@@ -81,6 +81,10 @@ std::vector<Verb> Verbs() {
        [](plane::Plane& p, const std::string& pool) { return ReasonIn(p.GetPool(pool)); }},
       {"DeletePool",
        [](plane::Plane& p, const std::string& pool) { return ReasonIn(p.DeletePool(pool, true)); }},
+      {"DrainPool",
+       [](plane::Plane& p, const std::string& pool) { return ReasonIn(p.DrainPool(pool, "")); }},
+      {"ResumePool",
+       [](plane::Plane& p, const std::string& pool) { return ReasonIn(p.ResumePool(pool)); }},
       {"ListSlots",
        [](plane::Plane& p, const std::string& pool) { return ReasonIn(p.ListSlots(pool, 0, 9)); }},
       {"LockSlot",
@@ -131,7 +135,8 @@ class GuardedPlaneTest : public testing::Test {
 
 constexpr char kEverything[] =
     "Acquire Renew Release GetLease GetLocalLease ListLeases CheckToken CreatePool GetPool "
-    "DeletePool ListSlots LockSlot UnlockSlot Revoke RevokeLocal ListWaiters CancelWaiter";
+    "DeletePool DrainPool ResumePool ListSlots LockSlot UnlockSlot Revoke RevokeLocal ListWaiters "
+    "CancelWaiter";
 
 TEST_F(GuardedPlaneTest, ARoleIsItsVerbsAndNoOthers) {
   EXPECT_EQ(Allowed("viewer", "gpu"),

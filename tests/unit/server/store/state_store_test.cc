@@ -146,6 +146,22 @@ TEST_F(StateStoreTest, PoolsMadeByTheApiComeBackWithEveryField) {
   EXPECT_TRUE((*pools)[0].from_api);
 }
 
+TEST_F(StateStoreTest, ADrainIsKeptUntilItIsTakenBackOrThePoolErased) {
+  auto store = Open();
+  EXPECT_EQ(*store->LoadDrain("gpu"), std::nullopt);
+  ASSERT_TRUE(store->PutDrain("gpu", "a").ok());
+  ASSERT_TRUE(store->PutDrain("gpu", "").ok());
+  ASSERT_TRUE(store->PutDrain("db", "disks").ok());
+  store.reset();
+  store = Open();
+  EXPECT_EQ(*store->LoadDrain("gpu"), "") << "without a reason, but drained";
+  EXPECT_EQ(*store->LoadDrain("db"), "disks");
+  ASSERT_TRUE(store->PutDrain("gpu", std::nullopt).ok());
+  ASSERT_TRUE(store->ErasePool("db").ok());
+  EXPECT_EQ(*store->LoadDrain("gpu"), std::nullopt);
+  EXPECT_EQ(*store->LoadDrain("db"), std::nullopt);
+}
+
 TEST_F(StateStoreTest, AnErasedPoolKeepsItsEpochAndNothingElse) {
   auto store = Open();
   const PoolEpoch before = Bump(store.get(), "gpu", kNow);

@@ -33,6 +33,8 @@ DaemonFigures SomeFigures() {
   pool.stats.expired = 3;
   pool.stats.held_too_long = 11;
   pool.stats.stalled = 12;
+  pool.stats.refused_draining = 14;
+  pool.is_drained = true;
   pool.state = engine::PoolState::kDamaged;
   pool.histograms = histograms;
   figures.pools.push_back(pool);
@@ -83,6 +85,8 @@ TEST(DaemonMetrics, ServesTheFiguresUnderTheirNames) {
         "leaseplane_leases_ended_total{pool=\"gpu\",reason=\"held_too_long\"} 11\n",
         "leaseplane_leases_ended_total{pool=\"gpu\",reason=\"stalled\"} 12\n",
         "leaseplane_pool_damaged{pool=\"gpu\"} 1\n",
+        "leaseplane_pool_drained{pool=\"gpu\"} 1\n",
+        "leaseplane_acquire_refused_total{pool=\"gpu\",reason=\"pool_draining\"} 14\n",
         "leaseplane_credential_reloads_total{result=\"ok\"} 13\n",
         "leaseplane_credential_reloads_total{result=\"failed\"} 1\n",
         "leaseplane_tls_certificate_not_before_timestamp_seconds 1790000000\n",
