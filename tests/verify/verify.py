@@ -56,7 +56,7 @@ class Runner:
 
     def environment(self, stage, places, part):
         python_path = (self.root / "tests/verify", self.root / "tests/integration/python",
-                       self.root / "tests/crash",
+                       self.root / "tests/support",
                        self.root / "build/dev/tests/integration/python/stubs")
         return dict(os.environ, LEASEPLANE_LEDGER=str(part),
                     LEASEPLANE_BIN_DIR=str(self.places["BIN"]), PYTHONDONTWRITEBYTECODE="1",
