@@ -46,6 +46,13 @@ def _step(build, program, points):
                  needs=(program,))
 
 
+def _step_daemon(build, daemon):
+    return Stage(f"kill of the daemon at an instruction, {build}",
+                 ("BIN/step_daemon", f"--daemon={daemon}", "--holder=BIN/lease_holder",
+                  f"--build={build}", "--points=600", "--phase=RUN"),
+                 needs=(daemon,))
+
+
 def _fuzz(target):
     program = f"BUILD/fuzz/bin/fuzz_{target}"
     return Stage(f"fuzzing: {target}",
@@ -72,9 +79,15 @@ STAGES = (
     _step("g++ -O2", "BIN/step_kill", 0),
     _step("g++ -O0", "BUILD/verify-o0/bin/step_kill", 1500),
     _step("clang -O2", "BUILD/verify-clang/bin/step_kill", 0),
+    _step_daemon("g++ -O2", "BIN/leaseplaned"),
+    _step_daemon("g++ -O0", "BUILD/verify-o0/bin/leaseplaned"),
+    _step_daemon("clang -O2", "BUILD/verify-clang/bin/leaseplaned"),
     Stage("daemon killed at each system call, and bad system calls of its store",
           ("/usr/bin/python3", "ROOT/tests/crash/syscalls/syscalls_test.py"),
           env=(("LEASEPLANE_POINTS", "3000"),)),
+    Stage("daemon killed at each system call of a rotation",
+          ("/usr/bin/python3", "ROOT/tests/crash/syscalls/rotation_kill_test.py"),
+          env=(("LEASEPLANE_POINTS", "300"),)),
     Stage("engine under the simulator", ("BIN/model_engine_sim",),
           env=(("LEASEPLANE_SIM_SEEDS", "200000"), ("LEASEPLANE_SIM_RUN", "RUN")),
           runs=5),
@@ -98,8 +111,6 @@ STAGES = (
     Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=60", "--seed=RUN"),
           alone=True),
 )
-
-PRESETS = (("verify-o0", "step_kill"), ("verify-clang", "step_kill"))
 
 
 def order(name):
