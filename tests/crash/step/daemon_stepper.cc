@@ -102,10 +102,10 @@ std::string DaemonStepper::States() {
   for (SlotIndex slot = 0; slot < kSlots; ++slot) {
     const SlotWord word = pool.Word(slot);
     const bool is_busy = StateOf(word) == SlotState::kBusy;
-    states += StateOf(word) == SlotState::kFree                 ? 'F'
+    states += StateOf(word) == SlotState::kFree          ? 'F'
               : is_busy && OwnerOf(word) == kOwnerDaemon ? 'R'
-              : is_busy                                         ? 'B'
-                                                                : '?';
+              : is_busy                                  ? 'B'
+                                                         : '?';
   }
   return states;
 }

@@ -75,7 +75,8 @@ void SimWorld::Step() {
       return Do("long time", [&] { PassTime(Random(3 * kSecond), true); });
     case 18:
       // Somebody sets the wall clock: nothing may depend on it.
-      return Do("wall clock", [&] { now_.unix_ns += static_cast<int64_t>(Random(2 * kHour)) - kHour; });
+      return Do("wall clock",
+                [&] { now_.unix_ns += static_cast<int64_t>(Random(2 * kHour)) - kHour; });
     default:
       return Do("time", [&] { PassTime(Random(120 * kMillisecond), true); });
   }

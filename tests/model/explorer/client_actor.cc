@@ -81,7 +81,8 @@ void GiveBack(World& world, int id, ThreadContext<SimMemory>& context, LocalGran
   HandedLease lease{id, grant};
   SimMemory::Before();  // it holds the slot
   if (world.config.hands) {
-    Process& p = world.processes[static_cast<size_t>(world.threads[static_cast<size_t>(id)].process)];
+    Process& p =
+        world.processes[static_cast<size_t>(world.threads[static_cast<size_t>(id)].process)];
     p.handed.push_back(lease);
     SimMemory::Before();
     lease = p.handed.front();

@@ -99,7 +99,8 @@ TEST_F(RotationClaimsTest, ARemoteLeaseStandsAgainstEveryClaim) {
   const Grant remote = MustAcquire();
   Rotate();
   EXPECT_FALSE(Claim(kAlice, remote.lease.slot, remote.lease.token + 1));
-  EXPECT_EQ(pool_->Word(remote.lease.slot), BusyWord(kOwnerDaemon, GenerationOf(remote.lease.token)));
+  EXPECT_EQ(pool_->Word(remote.lease.slot),
+            BusyWord(kOwnerDaemon, GenerationOf(remote.lease.token)));
   engine_->EndRecovery(now_, actions_);
   EXPECT_EQ(Release(remote), Reason::kNone);
 }
