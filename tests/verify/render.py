@@ -48,8 +48,8 @@ def render(entries):
     parts = [HEAD, "## Figures", "", *table(ledger.sums(entries)), "",
              f"{total_h:.1f} hours in all.", "", "## How to repeat a stage", "",
              "After `./dev build` (and the builds that `./dev verify --long` makes); `BIN` is",
-             "`build/dev/bin`. Each of them takes at most 90 minutes; so many runs, each with a `RUN`",
-             "of its own, make up what is aimed at.", "",
+             "`build/dev/bin`. Each of them takes at most 90 minutes. So many runs, each with a",
+             "`RUN` of its own, make up what is aimed at.", "",
              *commands(), ""]
     return "\n".join(parts)
 
