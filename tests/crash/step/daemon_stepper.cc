@@ -219,28 +219,31 @@ void DaemonStepper::EndHolder() {
   holder_ = 0;
 }
 
+void DaemonStepper::AwaitQueued() {
+  const auto& words = raw_.OpenPool(kPool).words;
+  Await("somebody to queue", [&] { return words.GateClosed(); });
+}
+
 void DaemonStepper::HoldRemotelyBesideASleeper() {
   HoldRemotely();
   HoldRemotely();
   neighbour_.Ask(kPool);
-  const auto& words = raw_.OpenPool(kPool).words;
-  Await("the neighbour to queue", [&] { return words.GateClosed(); });
+  AwaitQueued();
 }
 
 void DaemonStepper::HoldLocallyBesideASleeper() {
   HoldRemotely();
   SpawnHolder();
   neighbour_.Ask(kPool);
-  const auto& words = raw_.OpenPool(kPool).words;
-  Await("the neighbour to queue", [&] { return words.GateClosed(); });
+  AwaitQueued();
 }
 
 void DaemonStepper::FillBesideARemoteWaiter() {
   HoldRemotely();
-  NoteToken(neighbour_.slot(), neighbour_.Take(kPool));
+  const FencingToken token = neighbour_.Take(kPool);
+  NoteToken(neighbour_.slot(), token);
   AcquireRemotely();
-  const auto& words = raw_.OpenPool(kPool).words;
-  Await("the call to queue", [&] { return words.GateClosed(); });
+  AwaitQueued();
 }
 
 void DaemonStepper::KillHolder() { EndHolder(); }

@@ -70,6 +70,7 @@ class DaemonStepper {
   void AwaitWorker(pid_t before);
   void CallMeanwhile(std::function<void()> call);
   void JoinCall();
+  void AwaitQueued();
   void SpawnHolder();
   void EndHolder();
   void EndAll();
