@@ -7,7 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -31,10 +30,8 @@ void Nap() {
   nanosleep(&time, nullptr);
 }
 
-// The daemon has to serve before the members that attach to it are made. Its calls into other
-// libraries are bound at once, as the tracer wants it.
+// The daemon has to serve before the members that attach to it are made.
 testing::DaemonProcess& Started(testing::DaemonProcess& daemon) {
-  setenv("LD_BIND_NOW", "1", 1);
   daemon.Start();
   return daemon;
 }

@@ -122,6 +122,7 @@ Tracee::State Tracee::Step(const std::function<void()>& on_blocked) {
     if (ptrace(PTRACE_GETREGS, tid_, 0, &registers) != 0) return State::kExited;
     if (registers.rip == code_.last) return State::kAtEnd;
     if (code_.Has(registers.rip)) return State::kStepped;
+    if (code_.steps_outside) continue;
     // Outside for the first time after a call: the way back lies on the stack.
     errno = 0;
     const auto back = static_cast<uint64_t>(ptrace(PTRACE_PEEKDATA, tid_, registers.rsp, 0));

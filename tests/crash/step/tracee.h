@@ -21,6 +21,7 @@ namespace leaseplane::step {
 // What is counted and stepped, and the instruction before which the stretch ends.
 struct TracedCode {
   uint64_t begin = 0, end = 0, last = 0;
+  bool steps_outside = false;  // other code is stepped, too, uncounted; no breakpoint is needed
 
   // This program's own text, to EndMarker: of a child that was forked and has executed nothing.
   static TracedCode Own();

