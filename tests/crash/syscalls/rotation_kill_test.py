@@ -9,6 +9,7 @@ it has begun, the holders are asked. LEASEPLANE_POINTS is the number of points.
 """
 
 import collections
+import http.client
 import os
 import random
 import subprocess
@@ -82,7 +83,7 @@ class RotationKill(unittest.TestCase):
                 return True
             try:
                 return self.daemon.metrics()[ROTATIONS] > before
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 return False  # the worker has just been killed
 
         try:
