@@ -68,8 +68,12 @@ void Session::CollectClaims(uint64_t lost_gen, std::vector<Claimed>& claims) {
 // between can overwrite the note of a later one.
 bool Session::HasLeftBusy(const Claimed& claim) {
   const Attachment<RealMemory>& old = claim.old->attachment;
-  return RealMemory::Load(old.words.Slot(claim.slot)) !=
-         BusyWord(old.owner, GenerationOf(claim.token));
+  const SlotWord word = RealMemory::Load(old.words.Slot(claim.slot));
+  if (GenerationOfWord(word) < GenerationOf(claim.token)) {
+    // No release leaves that: somebody has written over it, and the claims are all there is.
+    return claim.claims->HeldToken(claim.slot) != claim.token;
+  }
+  return word != BusyWord(old.owner, GenerationOf(claim.token));
 }
 
 // Whether its holder has given it back. In segments that others have written to, the words do not
