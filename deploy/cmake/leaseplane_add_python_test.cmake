@@ -3,7 +3,8 @@
 # leaseplane_add_python_test(NAME name SCRIPT file [LABEL label] [TIMEOUT seconds] [ARGS arg...]
 #                            [PATHS folder...] [ENV NAME=value...])
 #
-# PATHS are searched for modules, besides those of tests/integration/python and tests/verify.
+# PATHS are searched for modules, besides those of tests/integration/python, tests/support and
+# tests/verify.
 function(leaseplane_add_python_test)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;SCRIPT;LABEL;TIMEOUT" "ARGS;ENV;PATHS")
   if(NOT arg_LABEL)
@@ -16,10 +17,11 @@ function(leaseplane_add_python_test)
   set(folder_of_stubs ${PROJECT_BINARY_DIR}/tests/integration/python/stubs)
   set(tests ${PROJECT_SOURCE_DIR}/tests)
   list(JOIN arg_PATHS ":" more_paths)
+  set(modules ${tests}/integration/python:${tests}/support:${tests}/verify)
   set(environment
       LEASEPLANE_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}
       LEASEPLANE_SOURCE_DIR=${PROJECT_SOURCE_DIR}
-      PYTHONPATH=${folder_of_stubs}:${tests}/integration/python:${tests}/verify:${more_paths}
+      PYTHONPATH=${folder_of_stubs}:${modules}:${more_paths}
       ${arg_ENV})
   set_tests_properties(
     ${arg_NAME}

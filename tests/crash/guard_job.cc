@@ -8,13 +8,13 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "tests/crash/guard_file.h"
+#include "tests/support/guard_file.h"
 
 int main(int argc, char** argv) {
   const char* slot_text = std::getenv("LEASEPLANE_SLOT");
   const char* token_text = std::getenv("LEASEPLANE_TOKEN");
   if (argc != 3 || slot_text == nullptr || token_text == nullptr) return 64;
-  leaseplane::crash::GuardFile guard(argv[1]);
+  leaseplane::testing::GuardFile guard(argv[1]);
   const auto slot = static_cast<uint32_t>(std::atoi(slot_text));
   const uint64_t who = static_cast<uint64_t>(getpid());
   guard.Enter(slot, std::atoll(token_text), who);

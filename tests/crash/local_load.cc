@@ -10,7 +10,7 @@
 #include <cstdlib>
 
 #include "leaseplane/client.h"
-#include "tests/crash/guard_file.h"
+#include "tests/support/guard_file.h"
 
 namespace {
 
@@ -26,7 +26,7 @@ void Pause(long us) {
 int main(int argc, char** argv) {
   if (argc != 6) return 64;
   signal(SIGTERM, [](int) { g_stop = 1; });
-  leaseplane::crash::GuardFile guard(argv[3]);
+  leaseplane::testing::GuardFile guard(argv[3]);
   const int index = std::atoi(argv[4]);
   const long hold_us = std::atol(argv[5]);
   const uint64_t who = static_cast<uint64_t>(getpid());

@@ -11,80 +11,19 @@ import random
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 import unittest
-import uuid
 
 import grpc
 
 import testbed
-from google.protobuf import duration_pb2
 from guard import Guard
 from leaseplane.v1 import lease_service_pb2 as pb
+from remote_holder import RemoteHolder
 
 KILLS = int(os.environ.get("LEASEPLANE_KILLS", "1000"))
 SEED = int(os.environ.get("LEASEPLANE_SEED", "0")) or random.randrange(2**31)
 SLOTS, REMOTE_THREADS, LOCAL_PROCESSES = 6, 4, 2
-RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-
-
-class RemoteHolder(threading.Thread):
-    """Acquires, renews and releases with retries; every answer must stay true."""
-
-    def __init__(self, daemon, guard, index):
-        super().__init__()
-        self.daemon, self.guard, self.index = daemon, guard, index
-        self.connect()
-        self.rng = random.Random(SEED + index)
-        self.done = threading.Event()
-        self.leases, self.faults = 0, []
-
-    def connect(self):
-        # A new channel: an old one would wait for seconds before it tries the address again.
-        self.stub = self.daemon.leases(unix=self.index % 2 == 0)
-
-    def call(self, name, request):
-        """The answer, or the error that is one; repeats what failed because no worker was there."""
-        while True:
-            try:
-                return getattr(self.stub, name)(request, timeout=5)
-            except grpc.RpcError as error:
-                if error.code() not in RETRIED:
-                    return error
-            time.sleep(0.005)
-            self.connect()
-
-    def fault(self, text):
-        if text:
-            self.faults.append(f"remote {self.index}: {text}")
-
-    def run(self):
-        while not self.done.is_set():
-            got = self.call("AcquireLease", pb.AcquireLeaseRequest(
-                parent="pools/p", ttl=duration_pb2.Duration(seconds=60),
-                max_wait_duration=duration_pb2.Duration(seconds=2),
-                request_id=str(uuid.UUID(int=self.rng.getrandbits(128), version=4))))
-            if isinstance(got, grpc.RpcError):
-                reason = testbed.reason_of(got)
-                if reason[1] not in ("WAIT_TIMEOUT", "NO_FREE_SLOT"):
-                    self.fault(f"acquire: {reason} {got.details()}")
-                continue
-            lease, who = got.lease, 10**9 + self.index
-            self.leases += 1
-            self.fault(self.guard.enter(lease.slot_index, lease.fencing_token, who))
-            time.sleep(self.rng.random() * 0.02)
-            renewed = self.call("RenewLease", pb.RenewLeaseRequest(
-                name=lease.name, fencing_token=lease.fencing_token))
-            if isinstance(renewed, grpc.RpcError):
-                self.fault(f"renew of {lease.name}: {testbed.reason_of(renewed)}")
-            elif renewed.lease.slot_index != lease.slot_index:
-                self.fault(f"{lease.name} moved to slot {renewed.lease.slot_index}")
-            self.fault(self.guard.leave(lease.slot_index, who))
-            released = self.call("ReleaseLease", pb.ReleaseLeaseRequest(
-                name=lease.name, fencing_token=lease.fencing_token))
-            if isinstance(released, grpc.RpcError):
-                self.fault(f"release of {lease.name}: {testbed.reason_of(released)}")
 
 
 class WorkerKill(unittest.TestCase):
@@ -101,7 +40,7 @@ class WorkerKill(unittest.TestCase):
                 stdout=subprocess.PIPE, stderr=load_log) for i in range(LOCAL_PROCESSES)]
             for process in local:
                 self.assertEqual(process.stdout.readline(), b"ready\n")
-            remote = [RemoteHolder(daemon, guard, i) for i in range(REMOTE_THREADS)]
+            remote = [RemoteHolder(daemon, guard, i, SEED) for i in range(REMOTE_THREADS)]
             for thread in remote:
                 thread.start()
             try:

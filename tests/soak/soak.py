@@ -4,8 +4,9 @@
 soak.py [--minutes N] [--clients N] [--seed K]
 
 Local clients are killed, stopped and continued, fork, execute themselves anew and close their
-descriptors; the worker is killed every few seconds, the whole daemon every few minutes; remote
-clients acquire, renew and release all the while. A guard array in a memory of its own, which shares
+descriptors; the worker is killed every few seconds, the whole daemon every few minutes, and the
+next one finds its clocks up to an hour ahead (where time namespaces may be made); remote clients
+acquire, renew and release all the while. A guard array in a memory of its own, which shares
 no code with Leaseplane, checks every grant: nobody alive is inside, and the token is larger than
 all before. Every minute all clients leave, and every slot must be free again.
 """
@@ -18,71 +19,31 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import uuid
-
-import grpc
 
 import ledger
 import testbed
-from google.protobuf import duration_pb2
 from guard import Guard
-from leaseplane.v1 import lease_service_pb2 as pb
+from remote_holder import RemoteHolder
 
 SLOTS, REMOTE_THREADS = 6, 2
-RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+SHIFTED_TIME = pathlib.Path(__file__).with_name("shifted_time.py")
 QUIET_EVERY_S, WORKER_EVERY_S, DAEMON_EVERY_S = 60, 3, 150
 
 
-class Remote(threading.Thread):
-    def __init__(self, soak, index):
-        super().__init__(daemon=True)
-        self.soak, self.index, self.who = soak, index, 10**9 + index
-        self.guard = Guard(soak.guard_path, holders_may_die=True)
-        self.done, self.faults, self.leases = threading.Event(), [], 0
-        self.rng = random.Random(soak.seed + index)
-        self.connect()
+class ShiftedDaemon(testbed.Daemon):
+    """Each start may have later clocks, as after a host that slept while no daemon ran."""
 
-    def connect(self):
-        self.stub = self.soak.daemon.leases(unix=True)
+    ahead_s = (0, 0)  # monotonic, boottime
 
-    def call(self, name, request):
-        while True:
-            try:
-                return getattr(self.stub, name)(request, timeout=20)
-            except grpc.RpcError as error:
-                if error.code() not in RETRIED:
-                    return error
-            time.sleep(0.02)
-            self.connect()
+    def command(self, **kwargs):
+        shifted = [sys.executable, str(SHIFTED_TIME), *map(str, self.ahead_s)]
+        return (shifted if any(self.ahead_s) else []) + super().command(**kwargs)
 
-    def fault(self, text):
-        if text:
-            self.faults.append(f"remote {self.index}: {text}")
 
-    def run(self):
-        while not self.done.is_set():
-            got = self.call("AcquireLease", pb.AcquireLeaseRequest(
-                parent="pools/p", ttl=duration_pb2.Duration(seconds=60),
-                max_wait_duration=duration_pb2.Duration(seconds=2),
-                request_id=str(uuid.uuid4())))
-            if isinstance(got, grpc.RpcError):
-                if testbed.reason_of(got)[1] not in ("WAIT_TIMEOUT", "NO_FREE_SLOT"):
-                    self.fault(f"acquire: {testbed.reason_of(got)} {got.details()}")
-                continue
-            lease = got.lease
-            self.leases += 1
-            self.fault(self.guard.enter(lease.slot_index, lease.fencing_token, self.who))
-            time.sleep(self.rng.random() * 0.05)
-            for verb, request in (("RenewLease", pb.RenewLeaseRequest),
-                                  ("ReleaseLease", pb.ReleaseLeaseRequest)):
-                if verb == "ReleaseLease":
-                    self.fault(self.guard.leave(lease.slot_index, self.who))
-                answer = self.call(verb, request(name=lease.name,
-                                                 fencing_token=lease.fencing_token))
-                if isinstance(answer, grpc.RpcError):
-                    self.fault(f"{verb} of {lease.name}: {testbed.reason_of(answer)}")
+def may_shift():
+    return subprocess.run([sys.executable, str(SHIFTED_TIME), "1", "1", "/bin/true"],
+                          stderr=subprocess.DEVNULL).returncode == 0
 
 
 class Soak:
@@ -92,10 +53,11 @@ class Soak:
         self.folder, self.guard_path = folder, folder / "guard"
         self.guard = Guard(self.guard_path)
         self.log = open(folder / "clients", "w+b")
-        self.daemon = testbed.Daemon(pools=(f"p={SLOTS}",), root=folder)
+        self.daemon = ShiftedDaemon(pools=(f"p={SLOTS}",), root=folder)
+        self.may_shift = may_shift()
         self.clients, self.stopped = [], []
         self.figures = dict.fromkeys(
-            ("client kills", "client stops", "worker kills", "daemon kills",
+            ("client kills", "client stops", "worker kills", "daemon kills", "clock steps",
              "quiet points with every slot free"), 0)
         self.faults = []
 
@@ -137,6 +99,12 @@ class Soak:
         self.daemon.kill()
         self.daemon.process.stdout.close()
         self.daemon.log.close()
+        if self.may_shift:
+            # The host sleeps: one clock counts it, the other does not.
+            step_s = self.rng.randrange(1, 3600)
+            monotonic_s, boottime_s = self.daemon.ahead_s
+            self.daemon.ahead_s = (monotonic_s + step_s // 60, boottime_s + step_s)
+            self.figures["clock steps"] += 1
         self.daemon.start(listen=grpc_address, metrics=metrics)
         self.figures["daemon kills"] += 1
 
@@ -157,7 +125,9 @@ class Soak:
 
     def begin(self):
         self.clients = [self.spawn() for _ in range(self.count)]
-        self.remote = [Remote(self, i) for i in range(REMOTE_THREADS)]
+        self.remote = [RemoteHolder(self.daemon, Guard(self.guard_path, holders_may_die=True), i,
+                                    self.rng.randrange(2**31), hold_s=0.05)
+                       for i in range(REMOTE_THREADS)]
         for thread in self.remote:
             thread.start()
 

@@ -15,7 +15,7 @@
 #include <string>
 
 #include "leaseplane/client.h"
-#include "tests/crash/guard_file.h"
+#include "tests/support/guard_file.h"
 
 namespace {
 
@@ -30,7 +30,7 @@ class SoakClient {
  public:
   explicit SoakClient(char** argv)
       : argv_(argv),
-        guard_(argv[3], leaseplane::crash::Holders::kMayDie),
+        guard_(argv[3], leaseplane::testing::Holders::kMayDie),
         random_(std::strtoull(argv[4], nullptr, 10) + static_cast<uint64_t>(getpid())) {}
 
   int Run() {
@@ -98,7 +98,7 @@ class SoakClient {
   }
 
   char** argv_;
-  leaseplane::crash::GuardFile guard_;
+  leaseplane::testing::GuardFile guard_;
   std::mt19937_64 random_;
 };
 

@@ -3,7 +3,7 @@
 
 Lines are only ever appended, so a long verification may be interrupted and continued, and the sums
 are those of everything that ran. A metric whose name begins with "max " is not summed: its largest
-value counts.
+value counts. The stage RUN counts runs of the stages that its metrics name; it is not in the sums.
 """
 
 import datetime
@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 
+RUN = "run"
 FIELDS = {"stage": str, "metric": str, "value": int, "seconds": (int, float), "date": str}
 
 
@@ -60,6 +61,8 @@ def sums(entries):
     """{stage: {"metrics": {metric: value}, "seconds": s, "last": date}} in order of appearance."""
     stages = {}
     for entry in entries:
+        if entry["stage"] == RUN:
+            continue
         stage = stages.setdefault(entry["stage"], {"metrics": {}, "seconds": 0.0, "last": ""})
         before = stage["metrics"].get(entry["metric"], 0)
         largest = entry["metric"].startswith("max ")

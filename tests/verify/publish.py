@@ -13,8 +13,7 @@ import ledger
 
 def new_entries(local, published):
     known = {json.dumps(entry, sort_keys=True) for entry in published}
-    return [entry for entry in local
-            if entry["stage"] != "run" and json.dumps(entry, sort_keys=True) not in known]
+    return [entry for entry in local if json.dumps(entry, sort_keys=True) not in known]
 
 
 def main(local, results):

@@ -37,9 +37,9 @@ def table(sums):
 
 
 def commands():
-    lines = ["| stage | command of the long form |", "|---|---|"]
+    lines = ["| stage | runs | command of the long form |", "|---|---|---|"]
     for stage in stages.STAGES:
-        lines.append(f"| {stage.name} | `{stage.shown()}` |")
+        lines.append(f"| {stage.name} | {stage.runs} | `{stage.shown()}` |")
     return lines
 
 
@@ -48,7 +48,8 @@ def render(entries):
     parts = [HEAD, "## Figures", "", *table(ledger.sums(entries)), "",
              f"{total_h:.1f} hours in all.", "", "## How to repeat a stage", "",
              "After `./dev build` (and the builds that `./dev verify --long` makes); `BIN` is",
-             "`build/dev/bin`. Each of them takes at most 90 minutes.", "",
+             "`build/dev/bin`. Each of them takes at most 90 minutes. So many runs, each with a",
+             "`RUN` of its own, make up what is aimed at.", "",
              *commands(), ""]
     return "\n".join(parts)
 

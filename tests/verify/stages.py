@@ -3,7 +3,8 @@
 
 In commands BIN stands for the programs of the dev build, BUILD for the folder of all builds, ROOT
 for the root of the repository and RUN for a number that differs from run to run (seeds, phases).
-A stage writes its figures to the ledger itself.
+A stage writes its figures to the ledger itself. `runs` of it make up what is aimed at in all; more
+do no harm.
 """
 
 import dataclasses
@@ -18,6 +19,8 @@ class Stage:
     command: tuple
     needs: tuple = ()  # files; without them the stage is left out, and that is said
     env: tuple = ()
+    runs: int = 1
+    alone: bool = False  # uses every core by itself, or compares times
 
     def words(self, **places):
         return [replace(word, places) for word in self.command]
@@ -43,6 +46,13 @@ def _step(build, program, points):
                  needs=(program,))
 
 
+def _step_daemon(build, daemon):
+    return Stage(f"kill of the daemon at an instruction, {build}",
+                 ("BIN/step_daemon", f"--daemon={daemon}", "--holder=BIN/lease_holder",
+                  f"--build={build}", "--points=600", "--phase=RUN"),
+                 needs=(daemon,))
+
+
 def _fuzz(target):
     program = f"BUILD/fuzz/bin/fuzz_{target}"
     return Stage(f"fuzzing: {target}",
@@ -55,39 +65,52 @@ def _model(name):
     return Stage(f"model, {name}",
                  ("/usr/bin/python3", "ROOT/tests/model/spin/run_spin.py", "--long",
                   f"--model={name}", "--build=BUILD/verify/spin"),
-                 needs=("/usr/bin/spin",))
+                 needs=("/usr/bin/spin",), alone=True)
 
 
 STAGES = (
     *(_model(name) for name in ("words", "grant", "audit", "queue", "redeclare", "rotate")),
+    Stage("explorer, depth first", ("BIN/explorer", "--executions=5000000")),
+    Stage("explorer, random",
+          ("BIN/explorer", "--random", "--seed=RUN", "--executions=2000000"), runs=6),
+    Stage("mutants of the code",
+          ("/usr/bin/python3", "ROOT/tests/model/explorer/run_mutants.py", "--source", "ROOT",
+           "--build", "BUILD/verify/mutants"), alone=True),
     _step("g++ -O2", "BIN/step_kill", 0),
     _step("g++ -O0", "BUILD/verify-o0/bin/step_kill", 1500),
     _step("clang -O2", "BUILD/verify-clang/bin/step_kill", 0),
+    _step_daemon("g++ -O2", "BIN/leaseplaned"),
+    _step_daemon("g++ -O0", "BUILD/verify-o0/bin/leaseplaned"),
+    _step_daemon("clang -O2", "BUILD/verify-clang/bin/leaseplaned"),
     Stage("daemon killed at each system call, and bad system calls of its store",
           ("/usr/bin/python3", "ROOT/tests/crash/syscalls/syscalls_test.py"),
           env=(("LEASEPLANE_POINTS", "3000"),)),
+    Stage("daemon killed at each system call of a rotation",
+          ("/usr/bin/python3", "ROOT/tests/crash/syscalls/rotation_kill_test.py"),
+          env=(("LEASEPLANE_POINTS", "300"),)),
     Stage("engine under the simulator", ("BIN/model_engine_sim",),
-          env=(("LEASEPLANE_SIM_SEEDS", "200000"), ("LEASEPLANE_SIM_RUN", "RUN"))),
+          env=(("LEASEPLANE_SIM_SEEDS", "200000"), ("LEASEPLANE_SIM_RUN", "RUN")),
+          runs=5),
     Stage("histories",
           ("BIN/history", "--daemon=BIN/leaseplaned", "--operations=100000000", "--processes=8",
-           "--slots=6", "--seed=RUN")),
+           "--slots=6", "--seed=RUN"), runs=10, alone=True),
     Stage("histories with kills",
           ("BIN/history", "--daemon=BIN/leaseplaned", "--operations=20000000", "--window=20000",
-           "--kills", "--seed=RUN")),
+           "--kills", "--seed=RUN"), alone=True),
     Stage("hostile neighbour, daemon and client under AddressSanitizer",
           ("/usr/bin/python3", "ROOT/tests/hostile/hostile_test.py"),
           needs=("BUILD/asan-ubsan/bin/leaseplaned", "BUILD/asan-ubsan/bin/honest_client"),
           env=(("LEASEPLANE_HOSTILE_SECONDS", "600"),
                ("LEASEPLANE_HOSTILE_BUILD", "AddressSanitizer"),
                ("LEASEPLANE_DAEMON", "BUILD/asan-ubsan/bin/leaseplaned"),
-               ("LEASEPLANE_HONEST_CLIENT", "BUILD/asan-ubsan/bin/honest_client"))),
+               ("LEASEPLANE_HONEST_CLIENT", "BUILD/asan-ubsan/bin/honest_client")),
+          alone=True),
     *(_fuzz(target) for target in ("scan", "attach", "config", "request", "ledger", "store")),
     Stage("gRPC abuse", ("/usr/bin/python3", "ROOT/tests/abuse/abuse_test.py"),
-          env=(("LEASEPLANE_ABUSE_SCALE", "50"),)),
-    Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=60", "--seed=RUN")),
+          env=(("LEASEPLANE_ABUSE_SCALE", "50"),), alone=True),
+    Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=60", "--seed=RUN"),
+          alone=True),
 )
-
-PRESETS = (("verify-o0", "step_kill"), ("verify-clang", "step_kill"))
 
 
 def order(name):

@@ -43,7 +43,7 @@ task_soak() {
   build_preset dev leaseplaned leasectl soak_client leaseplane_python_stubs
   LEASEPLANE_BIN_DIR=$root/build/dev/bin
   PYTHONPATH=$root/build/dev/tests/integration/python/stubs:$root/tests/integration/python
-  PYTHONPATH=$PYTHONPATH:$root/tests/verify:$root/tests/crash
+  PYTHONPATH=$PYTHONPATH:$root/tests/verify:$root/tests/support
   export LEASEPLANE_BIN_DIR PYTHONPATH
   exec "$verify_python" -B tests/soak/soak.py "$@"
 }

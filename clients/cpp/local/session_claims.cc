@@ -22,6 +22,15 @@ bool IsTransient(const absl::Status& status) {
   return reason == Reason::kRecovering || reason == Reason::kDraining;
 }
 
+// Whether the word of a lease that its process holds says that the daemon took it back, and went
+// before it could tell: a release is noted before its CAS, so it was none. A word behind the grant
+// says nothing: somebody has written over it.
+bool WasTakenBack(const Attachment<RealMemory>& old, SlotIndex slot, FencingToken token) {
+  const SlotWord word = RealMemory::Load(old.words.Slot(slot));
+  return word != BusyWord(old.owner, GenerationOf(token)) &&
+         GenerationOfWord(word) >= GenerationOf(token);
+}
+
 }  // namespace
 
 // False: the connection ended, or the daemon did not answer in time.
@@ -49,11 +58,8 @@ void Session::CollectClaims(uint64_t lost_gen, std::vector<Claimed>& claims) {
       const FencingToken token = state->claims->HeldToken(slot);
       if (token == 0) continue;
       Claimed claim{record, state->claims, slot, token};
-      // A release is noted before its CAS. So a word that is not ours any more was taken back, and
-      // the daemon went before it could tell; unless others write over the words.
-      const SlotWord word = RealMemory::Load(state->attachment.words.Slot(slot));
-      const bool is_ours = word == BusyWord(state->attachment.owner, GenerationOf(token));
-      claim.declared = session_lived && (is_ours || record->is_damaged);
+      claim.declared =
+          session_lived && (record->is_damaged || !WasTakenBack(state->attachment, slot, token));
       claims.push_back(claim);
     }
   }

@@ -4,37 +4,20 @@
 //   step_kill --daemon=PROGRAM --leasectl=PROGRAM [--build=TEXT] [--scenario=NAME]
 //             [--points=N]   so many instructions of each stretch, evenly spread; 0: all of them
 //             [--phase=K]    shifts the choice, so that runs after each other see others
-#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <string>
 #include <utility>
 
+#include "tests/crash/step/program_options.h"
 #include "tests/crash/step/reattach.h"
 #include "tests/crash/step/stepper.h"
 #include "tests/support/verify_ledger.h"
 
 namespace {
 
+using leaseplane::step::EachPoint;
 using leaseplane::testing::RecordResult;
-
-std::string Option(int argc, char** argv, const char* name, const char* otherwise) {
-  const size_t bytes = std::strlen(name);
-  for (int i = 1; i < argc; ++i) {
-    if (std::strncmp(argv[i], name, bytes) == 0 && argv[i][bytes] == '=') {
-      return argv[i] + bytes + 1;
-    }
-  }
-  return otherwise;
-}
-
-template <class Point>
-void EachPoint(uint64_t total, uint64_t points, uint64_t phase, Point&& point) {
-  const uint64_t stride = points == 0 ? 1 : std::max<uint64_t>(1, total / points);
-  for (uint64_t at = phase % stride; at <= total; at += stride) point(at);
-}
 
 class Program {
  public:
@@ -76,12 +59,10 @@ class Program {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string only = Option(argc, argv, "--scenario", "");
-  const uint64_t points = std::strtoull(Option(argc, argv, "--points", "0").c_str(), nullptr, 10);
-  const uint64_t phase = std::strtoull(Option(argc, argv, "--phase", "0").c_str(), nullptr, 10);
-  const std::string build = Option(argc, argv, "--build", "g++ -O2");
-  const std::string daemon = Option(argc, argv, "--daemon", "");
-  const std::string leasectl = Option(argc, argv, "--leasectl", "");
+  const leaseplane::step::ProgramOptions options(argc, argv);
+  const std::string only = options.Get("scenario"), build = options.Get("build", "g++ -O2");
+  const uint64_t points = options.Number("points"), phase = options.Number("phase");
+  const std::string daemon = options.Get("daemon"), leasectl = options.Get("leasectl");
   if (daemon.empty() || leasectl.empty()) {
     std::fprintf(stderr, "step_kill: --daemon and --leasectl are needed\n");
     return 64;

@@ -29,10 +29,6 @@ namespace {
 
 uint64_t Address(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
 
-bool IsOwn(uint64_t address) {
-  return address >= Address(&__executable_start) && address < Address(&etext);
-}
-
 void Nap(long ns) {
   const timespec time{0, ns};
   nanosleep(&time, nullptr);
@@ -41,6 +37,11 @@ void Nap(long ns) {
 }  // namespace
 
 [[gnu::noinline]] void EndMarker() { asm volatile("nop"); }
+
+TracedCode TracedCode::Own() {
+  return {Address(&__executable_start), Address(&etext),
+          Address(reinterpret_cast<const void*>(&EndMarker))};
+}
 
 Tracee Tracee::Seize(pid_t tid) {
   if (ptrace(PTRACE_SEIZE, tid, 0, 0) != 0 || ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0) {
@@ -110,23 +111,22 @@ Tracee::State Tracee::RunTo(uint64_t address, const std::function<void()>& on_bl
     if (registers.rip == address) break;
   }
   debug_register(7, 0);
-  return address == Address(reinterpret_cast<const void*>(&EndMarker)) ? State::kAtEnd
-                                                                       : State::kStepped;
+  return address == code_.last ? State::kAtEnd : State::kStepped;
 }
 
 Tracee::State Tracee::Step(const std::function<void()>& on_blocked) {
-  const uint64_t end = Address(reinterpret_cast<const void*>(&EndMarker));
   for (;;) {
     if (!Continue(PTRACE_SINGLESTEP)) return State::kExited;
     if (!AwaitStop(nullptr)) return State::kExited;
     user_regs_struct registers{};
     if (ptrace(PTRACE_GETREGS, tid_, 0, &registers) != 0) return State::kExited;
-    if (registers.rip == end) return State::kAtEnd;
-    if (IsOwn(registers.rip)) return State::kStepped;
+    if (registers.rip == code_.last) return State::kAtEnd;
+    if (code_.Has(registers.rip)) return State::kStepped;
+    if (code_.steps_outside) continue;
     // Outside for the first time after a call: the way back lies on the stack.
     errno = 0;
     const auto back = static_cast<uint64_t>(ptrace(PTRACE_PEEKDATA, tid_, registers.rsp, 0));
-    if (errno != 0 || !IsOwn(back)) continue;
+    if (errno != 0 || !code_.Has(back)) continue;
     const State state = RunTo(back, on_blocked);
     return state;
   }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Watches every system call of a process and lets one go wrong.
-//   syscall_fault PID MODE K
+//   syscall_fault PID MODE K [segment]
 // MODE kill_before, kill_after: SIGKILL to the process when its K-th call is about to begin, or has
 // just been done. eio, enospc, short: the K-th call that writes to a file or syncs it fails, or
 // writes the half of what it was given (one that has nothing to halve fails with EIO).
+// With `segment` the first call that counts is the first that makes a segment of shared memory.
 // Prints "armed" when it watches all threads, then "hit NUMBER" when it has done its deed, and
 // ends. On SIGTERM before that: "none COUNT".
 #include <dirent.h>
@@ -41,7 +42,8 @@ bool IsStoreCall(uint64_t number) {
 
 class Watcher {
  public:
-  Watcher(pid_t pid, std::string mode, uint64_t k) : pid_(pid), mode_(std::move(mode)), k_(k) {}
+  Watcher(pid_t pid, std::string mode, uint64_t k, bool from_segment)
+      : pid_(pid), mode_(std::move(mode)), k_(k), counts_(!from_segment) {}
 
   void Attach() {
     const std::string path = "/proc/" + std::to_string(pid_) + "/task";
@@ -106,6 +108,8 @@ class Watcher {
     __ptrace_syscall_info info{};
     if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) <= 0) return false;
     const bool enters = info.op == PTRACE_SYSCALL_INFO_ENTRY;
+    if (enters && info.entry.nr == SYS_memfd_create) counts_ = true;
+    if (!counts_) return false;
     if (mode_ == "kill_before" || mode_ == "kill_after") {
       if (enters != (mode_ == "kill_before") || ++count_ < k_) return false;
       kill(pid_, SIGKILL);
@@ -146,6 +150,7 @@ class Watcher {
   const pid_t pid_;
   const std::string mode_;
   const uint64_t k_;
+  bool counts_;
   std::set<pid_t> threads_;
   uint64_t count_ = 0, number_ = 0;
   pid_t faulty_ = 0;
@@ -155,15 +160,15 @@ class Watcher {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: syscall_fault PID MODE K\n");
+  if (argc != 4 && argc != 5) {
+    std::fprintf(stderr, "usage: syscall_fault PID MODE K [segment]\n");
     return 64;
   }
   struct sigaction action {};
   action.sa_handler = [](int) { g_stop = 1; };
   sigaction(SIGTERM, &action, nullptr);
   Watcher watcher(static_cast<pid_t>(std::atol(argv[1])), argv[2],
-                  std::strtoull(argv[3], nullptr, 10));
+                  std::strtoull(argv[3], nullptr, 10), argc == 5);
   watcher.Attach();
   return watcher.Watch();  // whoever is still traced goes on when we end
 }

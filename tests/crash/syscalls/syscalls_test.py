@@ -10,7 +10,6 @@ LEASEPLANE_SEED the course.
 import collections
 import os
 import random
-import subprocess
 import time
 import unittest
 import uuid
@@ -19,6 +18,7 @@ import grpc
 
 import ledger
 import testbed
+from fault import KILLS, Fault
 from google.protobuf import duration_pb2
 from leaseplane.v1 import admin_service_pb2 as admin_pb
 from leaseplane.v1 import lease_pb2
@@ -28,29 +28,9 @@ POINTS = int(os.environ.get("LEASEPLANE_POINTS", "48"))
 SEED = int(os.environ.get("LEASEPLANE_SEED", "0")) or random.randrange(2**31)
 SLOTS = 4
 STARTS_MAX = 1500  # of workers, before the keeper rations them
-KILLS, FAULTS = ("kill_before", "kill_after"), ("eio", "enospc", "short")
+FAULTS = ("eio", "enospc", "short")
 RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 REFUSED_BY_STORE = ("STORE_FAILED",)
-
-
-class Fault:
-    """syscall_fault beside the present worker."""
-
-    def __init__(self, daemon, mode, k):
-        self.worker = testbed.wait_until(daemon.worker_pid, "a worker", step_s=0.001)
-        self.process = subprocess.Popen(
-            [str(testbed.BIN / "syscall_fault"), str(self.worker), mode, str(k)],
-            stdout=subprocess.PIPE, text=True)
-        self.is_armed = self.process.stdout.readline() == "armed\n"
-
-    def end(self):
-        """True if the deed was done."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        text = self.process.stdout.read()
-        self.process.wait(testbed.WATCHDOG_S)
-        self.process.stdout.close()
-        return "hit" in text
 
 
 class Caller:

@@ -73,6 +73,10 @@ void SimWorld::Step() {
     case 17:
       if (OneIn(4)) return Do("stall", [&] { PassTime(Random(20 * kSecond), false); });
       return Do("long time", [&] { PassTime(Random(3 * kSecond), true); });
+    case 18:
+      // Somebody sets the wall clock: nothing may depend on it.
+      return Do("wall clock",
+                [&] { now_.unix_ns += static_cast<int64_t>(Random(2 * kHour)) - kHour; });
     default:
       return Do("time", [&] { PassTime(Random(120 * kMillisecond), true); });
   }

@@ -76,6 +76,23 @@ bool Acquire(World& world, int id, ThreadContext<SimMemory>& context, LocalGrant
   return result == WaitResult::kOk;
 }
 
+// Gives back what thread `id` has just taken, or what another thread of its process left for it.
+void GiveBack(World& world, int id, ThreadContext<SimMemory>& context, LocalGrant grant) {
+  HandedLease lease{id, grant};
+  SimMemory::Before();  // it holds the slot
+  if (world.config.hands) {
+    Process& p =
+        world.processes[static_cast<size_t>(world.threads[static_cast<size_t>(id)].process)];
+    p.handed.push_back(lease);
+    SimMemory::Before();
+    lease = p.handed.front();
+    p.handed.erase(p.handed.begin());
+  }
+  world.oracle.OnReleasing(lease.thread, lease.grant);
+  const ReleaseResult result = Release(context, lease.grant.slot, lease.grant.token);
+  world.oracle.OnReleased(lease.thread, lease.grant, result);
+}
+
 void Deliver(World& world, Process& p, const Message& m) {
   p.claims->NoteAcquired(m.slot, m.token);
   bool taken = false;
@@ -165,10 +182,7 @@ void RunAppThread(World& world, int id) {
     LocalGrant grant;
     if (!Acquire(world, id, context, grant)) break;
     world.oracle.OnAcquired(id, grant);
-    SimMemory::Before();  // it holds the slot
-    world.oracle.OnReleasing(id, grant);
-    const ReleaseResult result = Release(context, grant.slot, grant.token);
-    world.oracle.OnReleased(id, grant, result);
+    GiveBack(world, id, context, grant);
   }
   SimMemory::buffers[TheScheduler().current()].Drain();
   t.finished = true;

@@ -21,6 +21,7 @@ struct Config {
   bool lingers = false;    // remote holders keep their slot until nobody else can go on
   bool hot = false;        // threads begin with a slot they know, and try it before they wait
   bool finder = false;     // the finder's words are scheduling points, too
+  bool hands = false;      // a thread gives back what its process took first, not what it took
   bool locked = false;     // slots are released into LOCKED and reopened by the daemon
   int renumber_after = 0;  // generations of a slot until it is renumbered; 0: never
   // What the administrator does, one letter a step, at any time: T tick, A audit, L lock slot 0,

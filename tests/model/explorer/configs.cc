@@ -51,6 +51,11 @@ constexpr Named kRegular[] = {
     {"audit_two_slots", "threads=0,0 slots=2 rounds=3 admin=AA preemptions=2"},
     {"take_back_two_slots", "threads=0,0 slots=2 rounds=3 admin=VA preemptions=2"},
     {"take_back", "threads=0,0 rounds=2 admin=VA preemptions=2"},
+    {"handed_over", "threads=0,0 slots=2 rounds=2 hands=1 preemptions=2"},
+    {"handed_over_audit", "threads=0,0 slots=2 rounds=2 hands=1 admin=AA keeps=1 preemptions=1"},
+    {"handed_over_zombie", "threads=0,0,1 slots=2 hands=1 revokes=1 kills=1 preemptions=1"},
+    {"handed_over_hot",
+     "threads=0,0,1 hot=1 slots=2 rounds=2 hands=1 admin=VA keeps=1 preemptions=1 random=1"},
     {"crash_in_kick", "threads=0,1,2 kills=1 crashes=1 preemptions=1"},
     {"finder", "bare=2 slots=2 rounds=2 finder=1 preemptions=2"},
     {"finder_theft", "threads=0,0,1 bare=3 slots=2 rounds=2 finder=1 preemptions=1"},
@@ -130,6 +135,8 @@ bool SetField(Config& c, const std::string& name, const std::string& value) {
     c.hot = value != "0";
   } else if (name == "finder") {
     c.finder = value != "0";
+  } else if (name == "hands") {
+    c.hands = value != "0";
   } else if (name == "locked") {
     c.locked = value != "0";
   } else if (name == "lingers") {

@@ -9,6 +9,9 @@
 //   --trace               print each access (with --replay)
 //   --FIELD=N             any number of Config: --kills=2 --preemptions=3 --slots=2 ...
 //   --threads=0,0,1 --admin=LU --fifo=1 --locked=1
+//
+// What was explored without a failure goes to the ledger of tests/verify. The depth first search
+// finds the same executions each time: there the largest run counts.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +20,7 @@
 #include <memory>
 
 #include "tests/model/explorer/world.h"
+#include "tests/support/verify_ledger.h"
 
 namespace leaseplane::explorer {
 namespace {
@@ -45,6 +49,11 @@ Options Parse(int argc, char** argv) {
   }
   return options;
 }
+
+struct Explored {
+  uint64_t executions = 0, points = 0;
+  double seconds = 0;
+};
 
 void Override(const Options& o, Config& c) {
   if (o.Has("seconds")) c.executions_max = ~uint64_t{0};
@@ -89,7 +98,8 @@ void PrintFailure(const Config& config, int argc, char** argv) {
 }
 
 // False: a failure was found and printed.
-bool Explore(World& world, const Config& config, const Options& options, int argc, char** argv) {
+bool Explore(World& world, const Config& config, const Options& options, int argc, char** argv,
+             Explored& sum) {
   using Clock = std::chrono::steady_clock;
   Scheduler& s = TheScheduler();
   const uint64_t seed = options.Number("seed", 1);
@@ -130,7 +140,18 @@ bool Explore(World& world, const Config& config, const Options& options, int arg
                               : "cut",
               static_cast<unsigned long long>(s.points() - points_before), seconds);
   std::fflush(stdout);
+  sum.executions += executions;
+  sum.points += s.points() - points_before;
+  sum.seconds += seconds;
   return true;
+}
+
+void Record(const Options& options, const Explored& sum) {
+  const bool is_random = options.Has("random");
+  const std::string stage = is_random ? "explorer, random" : "explorer, depth first";
+  const std::string counted = is_random ? "" : "max ";
+  testing::RecordResult(stage, counted + "executions", sum.executions, sum.seconds);
+  testing::RecordResult(stage, counted + "scheduling points", sum.points, 0);
 }
 
 int Main(int argc, char** argv) {
@@ -139,6 +160,7 @@ int Main(int argc, char** argv) {
   auto world = std::make_unique<World>();
   SimMemory::tracing = options.Has("trace");
   int matched = 0;
+  Explored sum;
   for (Config config : RegularConfigs()) {
     if (options.Has("list")) {
       std::printf("%s\n", config.name.c_str());
@@ -149,12 +171,13 @@ int Main(int argc, char** argv) {
     }
     ++matched;
     Override(options, config);
-    if (!Explore(*world, config, options, argc, argv)) return 1;
+    if (!Explore(*world, config, options, argc, argv, sum)) return 1;
   }
   if (matched == 0 && !options.Has("list")) {
     std::fprintf(stderr, "no such configuration; --list prints the names\n");
     return 64;
   }
+  if (!options.Has("list") && !options.Has("replay")) Record(options, sum);
   return 0;
 }
 

@@ -82,6 +82,7 @@ void World::ResetProcess(Process& p, int id) {
   p.inbox.clear();
   p.outbox.clear();
   p.tickets.clear();
+  p.handed.clear();
   p.flags.word = ProcessFlags<SimMemory>::kAttachStep;
   p.claims.emplace(words.max_capacity);
   sessions[p.owner] = ActiveWord(id);

@@ -55,6 +55,12 @@ struct Message {
   uint64_t question = 0;  // of an audit, for its answer
 };
 
+// A lease that its process holds, and who took it.
+struct HandedLease {
+  int thread = 0;
+  LocalGrant grant;
+};
+
 struct Process {
   SessionIndex owner = 0;
   bool dead = false;        // killed
@@ -73,6 +79,7 @@ struct Process {
   std::vector<Message> inbox;   // from the daemon
   std::vector<Message> outbox;  // to the daemon
   std::vector<Ticket<SimMemory>*> tickets;
+  std::vector<HandedLease> handed;  // Config::hands
 };
 
 struct AppThread {

@@ -18,7 +18,7 @@
 #include <cstring>
 #include <string>
 
-namespace leaseplane::crash {
+namespace leaseplane::testing {
 
 // Whether process `pid` has ended, or is so far into its end that no code of it runs any more.
 inline bool HasEnded(uint64_t pid) {
@@ -97,4 +97,4 @@ class GuardFile {
   std::atomic<uint64_t>* words_;
 };
 
-}  // namespace leaseplane::crash
+}  // namespace leaseplane::testing
