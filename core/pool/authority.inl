@@ -317,7 +317,7 @@ void Authority<M>::SetGate(shm::Gate next) {
 template <class M>
 void Authority<M>::Kick(bool force) {
   if (!force && enlisted_waiters() == 0) return;
-  M::Exchange(*words_.wcnt, uint64_t{++round_} << 32);
+  M::Exchange(*words_.wcnt, EmptyWaiterCount(++round_));
   M::FetchAdd(*words_.wseq, 1);
   M::FutexWake(*words_.wseq, shm::kWakeAll);
 }

@@ -20,6 +20,7 @@ struct Config {
   bool fifo = false;       // queue at once; else BOUNDED: queue only after `registers`
   bool lingers = false;    // remote holders keep their slot until nobody else can go on
   bool hot = false;        // threads begin with a slot they know, and try it before they wait
+  bool turns = false;      // threads stand back for those who wait
   bool finder = false;     // the finder's words are scheduling points, too
   bool locked = false;     // slots are released into LOCKED and reopened by the daemon
   int renumber_after = 0;  // generations of a slot until it is renumbered; 0: never
