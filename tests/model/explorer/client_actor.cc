@@ -164,6 +164,8 @@ void RunAppThread(World& world, int id) {
     LocalGrant grant;
     if (!Acquire(world, id, context, grant)) break;
     world.oracle.OnAcquired(id, grant);
+    const bool is_last = round + 1 == world.config.rounds;
+    if (world.config.dwells && is_last) TheScheduler().BlockOn(&world.remotes);
     SimMemory::Before();  // it holds the slot
     world.oracle.OnReleasing(id, grant);
     const ReleaseResult result = Release(context, grant.slot, grant.token);

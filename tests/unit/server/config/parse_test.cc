@@ -38,6 +38,7 @@ class ParseTest : public ::testing::Test {
     for (const std::string& argument : arguments) argv.push_back(argument.c_str());
     ParseContext context;
     context.version = "1.2.3";
+    context.numa_nodes = numa_nodes_;
     context.default_config_file = dir_ + "/default.yaml";
     context.environment = [this](const std::string& name) -> std::optional<std::string> {
       const auto found = environment_.find(name);
@@ -58,6 +59,7 @@ class ParseTest : public ::testing::Test {
   }
 
   std::map<std::string, std::string> environment_;
+  std::vector<uint32_t> numa_nodes_ = {0};
   std::string dir_;
 };
 
@@ -109,6 +111,7 @@ pools:
     lock_delay: 3s
     max_hold: 1h
     stall_timeout: 45s
+    numa_node: 0
     local_access: {enabled: false, uids: [1000, 0], gids: [5]}
     resources: [a, "b c"]
     labels: {zone: eu}
@@ -146,6 +149,7 @@ pools:
   EXPECT_EQ(p.lock_delay_ns, 3 * kSecond);
   EXPECT_EQ(p.max_hold_ns, engine::kHour);
   EXPECT_EQ(p.stall_timeout_ns, 45 * kSecond);
+  EXPECT_EQ(p.numa_node, 0u);
   EXPECT_FALSE(p.local_enabled);
   EXPECT_THAT(p.local_uids, ElementsAre(1000u, 0u));
   EXPECT_THAT(p.local_gids, ElementsAre(5u));
@@ -296,11 +300,26 @@ TEST_F(ParseTest, AllMistakesAreToldAtOnce) {
           "FILE:7: field `pools[0].colour`: got an unknown key; valid: id, capacity, max_capacity, "
           "fairness, durability, ttl, max_duration, max_overtake, max_waiters, "
           "max_waiters_per_client, max_leases_per_client, reuse_delay, lock_delay, max_hold, "
-          "stall_timeout, local_access, resources, labels",
+          "stall_timeout, numa_node, local_access, resources, labels",
           "FILE:8: field `pools[1].id`: got nothing; valid: 1..63 of a-z, 0-9 and -, a letter "
           "first, no - last",
           "FILE:9: field `pools[1].resources`: got 3 entries; valid: at most 2, one a slot",
           "FILE:10: field `pools[1].local_access.uids[0]`: got me; valid: numeric user ids"));
+}
+
+TEST_F(ParseTest, OfSeveralNumaNodesItHasToBeOne) {
+  const std::string file =
+      File("pools:\n- {id: a, capacity: 1, numa_node: 1}\n- {id: b, capacity: 1, numa_node: 2}\n");
+  EXPECT_EQ(Parse({"--config", file}).options.pools[1].numa_node, 2u) << "there is no choice";
+  numa_nodes_ = {0, 1};
+  const ParseResult result = Parse({"--config", file});
+  ASSERT_EQ(result.errors.size(), 1u) << result.text;
+  EXPECT_EQ(result.errors[0].ToString(),
+            file + ":3: field `pools[1].numa_node`: got 2; valid: any, or a node of this machine: "
+                   "0, 1");
+  EXPECT_THAT(Mistakes("pools: [{id: a, capacity: 1, numa_node: near}]"),
+              ElementsAre("FILE:1: field `pools[0].numa_node`: got near; valid: any, or a NUMA node "
+                          "of this machine: 0..1023"));
 }
 
 TEST_F(ParseTest, FieldsThatDoNotFitTogetherAreTold) {
