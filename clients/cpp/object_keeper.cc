@@ -247,8 +247,8 @@ bool ObjectKeeper::Keep(Items& item) {
     return false;
   }
   if (s.GiveToWaiter(item)) return true;
-  const bool is_kept = !s.closed && item.front().object != nullptr &&
-                       options_.idle_timeout > absl::ZeroDuration();
+  const bool is_kept =
+      !s.closed && item.front().object != nullptr && options_.idle_timeout > absl::ZeroDuration();
   if (!is_kept) return false;
   s.idle.splice(s.idle.end(), item);
   s.Rouse();

@@ -15,9 +15,9 @@ namespace leaseplane {
 
 // The waiter count: `round:22 | more:1 | waking:1 | starved:20 | count:20`. The counts are hints
 // that are rebuilt by re-registration; the round says which rebuild an enlisted waiter belongs to.
-// `starved`: was woken and found nothing, and is the next to be woken; one of `count`. `waking`: a waiter was woken and
-// has not looked yet; it clears the bit and then looks, so no other one need be woken. `more`: one
-// would have been, and if the first one finds a slot it wakes the next.
+// `starved`: was woken and found nothing, and is the next to be woken; one of `count`. `waking`: a
+// waiter was woken and has not looked yet; it clears the bit and then looks, so no other one need
+// be woken. `more`: one would have been, and if the first one finds a slot it wakes the next.
 inline constexpr int kWaiterCountBits = 20;
 inline constexpr uint64_t kOneStarved = uint64_t{1} << kWaiterCountBits;
 inline constexpr uint64_t kWaking = uint64_t{1} << 2 * kWaiterCountBits;
@@ -30,9 +30,7 @@ constexpr uint32_t StarvedCount(uint64_t wcnt) { return WaiterCount(wcnt >> kWai
 constexpr uint32_t WaiterRound(uint64_t wcnt) {
   return static_cast<uint32_t>(wcnt >> kWaiterRoundShift);
 }
-constexpr uint64_t EmptyWaiterCount(uint32_t round) {
-  return uint64_t{round} << kWaiterRoundShift;
-}
+constexpr uint64_t EmptyWaiterCount(uint32_t round) { return uint64_t{round} << kWaiterRoundShift; }
 
 // after(BUSY): what every path out of BUSY writes, but for the undo of a grant that nobody was told
 // of.

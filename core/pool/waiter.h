@@ -11,10 +11,10 @@
 // Order among local waiters, without the daemon: a thread that has had its turn (slot_client.h) and
 // comes again sleeps before it looks, if a waiter has been woken and not looked yet; that one goes
 // on to wake it when there are more slots. A waiter that was woken and found nothing is starved: no
-// other one is woken before it has got a slot. Hints: a count that is wrong costs order and time, never a
-// slot. What this does not serve in time goes to the daemon's queue.
-// Whoever leaves without a slot may have swallowed a wake and passes it on (the baton); a waiter
-// that moves to the daemon's queue passes none, because the daemon looks for it.
+// other one is woken before it has got a slot. Hints: a count that is wrong costs order and time,
+// never a slot. What this does not serve in time goes to the daemon's queue. Whoever leaves without
+// a slot may have swallowed a wake and passes it on (the baton); a waiter that moves to the
+// daemon's queue passes none, because the daemon looks for it.
 //
 // Ownership: borrowed state only. Threads: one Waiter belongs to one waiting thread; the library
 // thread answers its ticket. Errors: WaitResult. Cost: no allocation here; one futex call a round.
@@ -318,7 +318,7 @@ class Wait {
   bool wakes_more_ = false;  // was woken for several slots, perhaps
   bool is_woken_ = false;    // was, and has looked in vain since
   bool is_starved_ = false;  // counted as such
-  bool refused_ = false;  // the queue was full: wait on wseq like everybody else
+  bool refused_ = false;     // the queue was full: wait on wseq like everybody else
   uint32_t round_ = 0;
 };
 

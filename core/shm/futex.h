@@ -17,8 +17,7 @@ bool FutexWait(const std::atomic<uint32_t>& word, uint32_t expected, int64_t tim
 
 // Wakes at most `count` sleepers of `word`, in any process, the longest asleep first; only those
 // that are of one of the `kinds`. Returns how many.
-int FutexWake(const std::atomic<uint32_t>& word, int count,
-              uint32_t kinds = ~uint32_t{0}) noexcept;
+int FutexWake(const std::atomic<uint32_t>& word, int count, uint32_t kinds = ~uint32_t{0}) noexcept;
 
 // CLOCK_MONOTONIC.
 int64_t NowNs() noexcept;

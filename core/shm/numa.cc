@@ -2,6 +2,7 @@
 #include "core/shm/numa.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -9,7 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <fstream>
+
+#include "core/base/unique_fd.h"
+#include "core/shm/layout.h"
 
 namespace leaseplane::shm {
 namespace {
@@ -57,9 +60,10 @@ std::optional<std::vector<uint32_t>> ParseNodeList(std::string_view text) {
 }
 
 std::vector<uint32_t> OnlineNodes(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, kPageBytes> text;  // what such a file can hold
+  const ssize_t bytes = file ? ::read(file.get(), text.data(), text.size()) : -1;
+  const std::string_view line(text.data(), bytes > 0 ? static_cast<size_t>(bytes) : 0);
   return ParseNodeList(line).value_or(std::vector<uint32_t>{0});
 }
 

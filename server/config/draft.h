@@ -40,8 +40,7 @@ class Draft {
 void CheckFiles(const std::string& file_name, Draft* draft);
 
 // On a machine with several NUMA nodes (`nodes`) a pool cannot lie on another one.
-void CheckNumaNodes(const std::string& file_name, const std::vector<uint32_t>& nodes,
-                    Draft* draft);
+void CheckNumaNodes(const std::string& file_name, const std::vector<uint32_t>& nodes, Draft* draft);
 
 // The path of a rule in options.security.access, as messages name it.
 std::string AccessPath(size_t index);

@@ -62,8 +62,7 @@ TEST(NumaTest, TheKernelTakesTheCallForASegment) {
   constexpr uint64_t kBytes = 16 * kPageBytes;
   const auto fd = CreateSegment("numa-test", kBytes);
   ASSERT_TRUE(fd.ok()) << fd.status();
-  const auto map =
-      Mapping::Map(fd->get(), kBytes, Access::kReadWrite, InFork::kInherited);
+  const auto map = Mapping::Map(fd->get(), kBytes, Access::kReadWrite, InFork::kInherited);
   ASSERT_TRUE(map.ok()) << map.status();
   const NumaMachine machine = NumaMachine::This();
   const absl::Status moved = machine.move(map->base(), kBytes, machine.nodes.front());

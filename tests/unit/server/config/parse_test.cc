@@ -38,7 +38,6 @@ class ParseTest : public ::testing::Test {
     for (const std::string& argument : arguments) argv.push_back(argument.c_str());
     ParseContext context;
     context.version = "1.2.3";
-    context.numa_nodes = numa_nodes_;
     context.default_config_file = dir_ + "/default.yaml";
     context.environment = [this](const std::string& name) -> std::optional<std::string> {
       const auto found = environment_.find(name);
@@ -59,7 +58,6 @@ class ParseTest : public ::testing::Test {
   }
 
   std::map<std::string, std::string> environment_;
-  std::vector<uint32_t> numa_nodes_ = {0};
   std::string dir_;
 };
 
@@ -305,21 +303,6 @@ TEST_F(ParseTest, AllMistakesAreToldAtOnce) {
           "first, no - last",
           "FILE:9: field `pools[1].resources`: got 3 entries; valid: at most 2, one a slot",
           "FILE:10: field `pools[1].local_access.uids[0]`: got me; valid: numeric user ids"));
-}
-
-TEST_F(ParseTest, OfSeveralNumaNodesItHasToBeOne) {
-  const std::string file =
-      File("pools:\n- {id: a, capacity: 1, numa_node: 1}\n- {id: b, capacity: 1, numa_node: 2}\n");
-  EXPECT_EQ(Parse({"--config", file}).options.pools[1].numa_node, 2u) << "there is no choice";
-  numa_nodes_ = {0, 1};
-  const ParseResult result = Parse({"--config", file});
-  ASSERT_EQ(result.errors.size(), 1u) << result.text;
-  EXPECT_EQ(result.errors[0].ToString(),
-            file + ":3: field `pools[1].numa_node`: got 2; valid: any, or a node of this machine: "
-                   "0, 1");
-  EXPECT_THAT(Mistakes("pools: [{id: a, capacity: 1, numa_node: near}]"),
-              ElementsAre("FILE:1: field `pools[0].numa_node`: got near; valid: any, or a NUMA node "
-                          "of this machine: 0..1023"));
 }
 
 TEST_F(ParseTest, FieldsThatDoNotFitTogetherAreTold) {
