@@ -34,7 +34,7 @@ void PlaceData(const std::string& pool, uint32_t node, const shm::Mapping& data)
       shm::PlaceOnNode(shm::NumaMachine::This(), data.base(), data.bytes(), node);
   if (placed.ok()) return;
   obs::Log(obs::Level::kInfo, "the memory of a pool is not put on its NUMA node",
-           {{"pool", pool}, {"numa_node", node}, {"why", placed.message()}});
+           {{"pool", pool}, {"numa_node", node}, {"why", std::string(placed.message())}});
 }
 
 bool IsSealed(int fd) {
