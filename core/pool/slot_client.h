@@ -174,7 +174,10 @@ bool MustStandBack(ThreadContext<M>& t) noexcept {
 // The plain try: a closed gate is honoured unless the daemon's heart stands still.
 template <class M>
 [[gnu::noinline]] Tried TryAcquireWarily(ThreadContext<M>& t) noexcept {
-  if (MustStandBack(t)) return {};
+  if (MustStandBack(t)) {
+    t.Untouch();
+    return {};
+  }
   const uint64_t policy = M::Load(*t.policy);
   t.Learn(policy);
   const bool is_closed = shm::GateOf(policy) == shm::Gate::kClosed;
