@@ -26,6 +26,17 @@ int64_t WithJitter(int64_t lifetime_ns, const Lease& lease) {
   return lifetime_ns - lifetime_ns / 10 / static_cast<int64_t>(kParts) * part;
 }
 
+// The calling thread's, asked for once in each process.
+int64_t ThreadId(const ProcessMark& mark) {
+  thread_local uint64_t process = 0;
+  thread_local int64_t id = 0;
+  if (process != mark.number()) {
+    id = ::gettid();
+    process = mark.number();
+  }
+  return id;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<ObjectKeeper>> ObjectKeeper::Make(Pool pool,
@@ -64,6 +75,11 @@ ObjectKeeper::~ObjectKeeper() {
 
 int64_t ObjectKeeper::NowNs() const { return options_.now ? ToNs(options_.now()) : BootNowNs(); }
 
+// NowNs less State::suspended_ns, and late by the period of the kernel's tick.
+int64_t ObjectKeeper::TickNs() const {
+  return options_.now ? ToNs(options_.now()) : CoarseMonotonicNowNs();
+}
+
 // --- acquiring --------------------------------------------------------------------------------
 
 absl::StatusOr<ObjectKeeper::Use> ObjectKeeper::Acquire(absl::Duration max_wait, CallSite site) {
@@ -73,36 +89,55 @@ absl::StatusOr<ObjectKeeper::Use> ObjectKeeper::Acquire(absl::Duration max_wait,
   if (!mark_.IsCurrent()) {
     return MakeStatus(Reason::kOtherProcess, "the object pool was made before fork()");
   }
+  if (Use use; Reuse(site, use)) return use;
   const int64_t deadline_ns = DeadlineAfter(BootNowNs(), max_wait);
   for (;;) {
-    absl::StatusOr<Item> item = Obtain(deadline_ns, max_wait > absl::ZeroDuration());
+    absl::StatusOr<Items> item = Obtain(deadline_ns, max_wait > absl::ZeroDuration());
     if (!item.ok()) return item.status();
-    absl::Status status = Furnish(*item);
+    absl::Status status = Furnish(item->front());
     if (status.ok()) return Admit(*std::move(item), site);
     // An idle object whose lease was lost unnoticed: there may be another one.
     if (ReasonOf(status) != Reason::kLeaseExpired) return status;
   }
 }
 
+// Whether an idle object may be used as it is.
+bool ObjectKeeper::IsReady(const Item& item, int64_t now_ns) const {
+  if (!item.lease.still_held() || now_ns >= item.dies_ns) return false;
+  return !options_.validate || now_ns - item.idle_ns < ToNs(options_.validate_after);
+}
+
+// The usual case: the object used last is idle and sound.
+bool ObjectKeeper::Reuse(CallSite site, Use& use) {
+  const int64_t tick_ns = TickNs();
+  const MutexLock lock(&state_->mu);
+  State& s = *state_;
+  const int64_t now_ns = tick_ns + s.suspended_ns;
+  if (s.closed || s.idle.empty() || !IsReady(s.idle.back(), now_ns)) return false;
+  use = std::prev(s.idle.end());
+  s.used.splice(s.used.end(), s.idle, use);
+  Stamp(*use, now_ns, site);
+  ++s.stats.reused;
+  ++s.stats.acquired;
+  return true;
+}
+
 // An idle object, or a slot without one, at once or when it is our turn.
-absl::StatusOr<ObjectKeeper::Item> ObjectKeeper::Obtain(int64_t deadline_ns, bool waits) {
-  Item item;
+absl::StatusOr<ObjectKeeper::Items> ObjectKeeper::Obtain(int64_t deadline_ns, bool waits) {
+  Items item;
   bool is_first = false;
   {
     const MutexLock lock(&state_->mu);
     if (state_->closed) return ObjectPoolClosed();
-    if (!state_->idle.empty()) {
-      item = std::move(state_->idle.back());
-      state_->idle.pop_back();
-      return item;
-    }
+    item = state_->TakeIdle();
+    if (!item.empty()) return item;
     is_first = state_->waiters.empty();
   }
   if (is_first || !waits) {
     absl::StatusOr<Lease> lease = pool_.Acquire();
     if (lease.ok()) {
-      item.lease = *std::move(lease);
-      item.leased_ns = NowNs();
+      item.emplace_back().lease = *std::move(lease);
+      item.back().leased_ns = NowNs();
       return item;
     }
     if (ReasonOf(lease.status()) != Reason::kNoFreeSlot || !waits) return lease.status();
@@ -110,16 +145,13 @@ absl::StatusOr<ObjectKeeper::Item> ObjectKeeper::Obtain(int64_t deadline_ns, boo
   return AwaitTurn(deadline_ns);
 }
 
-absl::StatusOr<ObjectKeeper::Item> ObjectKeeper::AwaitTurn(int64_t deadline_ns) {
+absl::StatusOr<ObjectKeeper::Items> ObjectKeeper::AwaitTurn(int64_t deadline_ns) {
   Waiter waiter;
   waiter.deadline_ns = deadline_ns;
   const MutexLock lock(&state_->mu);
   if (state_->closed) return ObjectPoolClosed();
-  if (!state_->idle.empty()) {  // returned meanwhile
-    waiter.item = std::move(state_->idle.back());
-    state_->idle.pop_back();
-    return std::move(waiter.item);
-  }
+  waiter.item = state_->TakeIdle();  // returned meanwhile
+  if (!waiter.item.empty()) return std::move(waiter.item);
   const auto place = state_->waiters.insert(state_->waiters.end(), &waiter);
   state_->for_thread.Tell();
   while (!waiter.served && waiter.turn.Await(&state_->mu, deadline_ns)) {
@@ -138,7 +170,7 @@ absl::Status ObjectKeeper::Furnish(Item& item) {
   const int64_t now_ns = NowNs();
   if (!item.lease.still_held()) {
     if (item.object != nullptr) state_->Count(&ObjectPoolStats::lost);
-    Destroy(std::move(item));
+    DestroyObject(item);
     return MakeStatus(Reason::kLeaseExpired, "the lease was lost while its object was idle");
   }
   if (item.object != nullptr) {
@@ -158,10 +190,7 @@ absl::Status ObjectKeeper::Furnish(Item& item) {
     made = MakeStatus(Reason::kInternal, "create gave neither an object nor an error");
   }
   state_->Count(made.ok() ? &ObjectPoolStats::created : &ObjectPoolStats::create_failures);
-  if (!made.ok()) {
-    Destroy(std::move(item));  // gives the slot back
-    return made.status();
-  }
+  if (!made.ok()) return made.status();  // the slot goes back with the item
   item.object = *std::move(made);
   const int64_t lifetime_ns = ToNs(options_.max_lifetime);
   const int64_t born_ns = NowNs();
@@ -170,14 +199,21 @@ absl::Status ObjectKeeper::Furnish(Item& item) {
   return absl::OkStatus();
 }
 
-ObjectKeeper::Use ObjectKeeper::Admit(Item item, CallSite site) {
-  item.acquired_ns = NowNs();
+void ObjectKeeper::Stamp(Item& item, int64_t now_ns, CallSite site) const {
+  item.acquired_ns = now_ns;
   item.site = site;
-  item.thread_id = ::gettid();
+  item.thread_id = ThreadId(mark_);
   item.leak_told = false;
+}
+
+ObjectKeeper::Use ObjectKeeper::Admit(Items item, CallSite site) {
+  const Use use = item.begin();
+  Stamp(*use, NowNs(), site);
   const MutexLock lock(&state_->mu);
   ++state_->stats.acquired;
-  return state_->used.insert(state_->used.end(), std::move(item));
+  state_->used.splice(state_->used.end(), item);
+  if (options_.leak_after != absl::InfiniteDuration()) state_->Rouse();
+  return use;
 }
 
 // --- giving back ------------------------------------------------------------------------------
@@ -188,49 +224,56 @@ void ObjectKeeper::DestroyObject(Item& item) noexcept {
   item.object.reset();
 }
 
-// The object first, then its slot: nobody may make another one on it before.
-void ObjectKeeper::Destroy(Item item) noexcept { DestroyObject(item); }
+// The objects only; their slots go with the items: nobody may make another object on one before.
+void ObjectKeeper::Destroy(Items& items) noexcept {
+  for (Item& item : items) DestroyObject(item);
+}
 
 // Why the slot is not kept for another use; null if it is.
 uint64_t ObjectPoolStats::*ObjectKeeper::WhyGivenBack(const Item& item, bool has_waiters,
                                                       bool scouting) const {
   if (!item.lease.still_held()) return &ObjectPoolStats::lost;
+  if (!pool_.OthersWait(scouting ? 1 : 0)) return nullptr;
   // Those who wait here come first, for a while: others wait for the same slots.
-  const bool others_wait = pool_.OthersWait(scouting ? 1 : 0);
   const bool is_time = !has_waiters || NowNs() - item.leased_ns >= ToNs(options_.yield_after);
-  return others_wait && is_time ? &ObjectPoolStats::yielded : nullptr;
+  return is_time ? &ObjectPoolStats::yielded : nullptr;
+}
+
+// To the next in line or among the idle; false: it is to be given up.
+bool ObjectKeeper::Keep(Items& item) {
+  State& s = *state_;
+  if (const auto reason = WhyGivenBack(item.front(), !s.waiters.empty(), s.scouting)) {
+    ++(s.stats.*reason);
+    return false;
+  }
+  if (s.GiveToWaiter(item)) return true;
+  const bool is_kept =
+      !s.closed && item.front().object != nullptr && options_.idle_timeout > absl::ZeroDuration();
+  if (!is_kept) return false;
+  s.idle.splice(s.idle.end(), item);
+  s.Rouse();
+  return true;
 }
 
 void ObjectKeeper::Return(Use use, bool discard) noexcept {
   // In a forked child the object is the parent's, and so is the lock.
   if (!mark_.IsCurrent()) return;
-  Item item;
-  bool has_waiters = false, scouting = false;
+  const int64_t tick_ns = TickNs();
+  std::shared_ptr<ObjectKeeper> self;  // goes after the lock
+  Items item;
   {
     const MutexLock lock(&state_->mu);
-    item = std::move(*use);
-    state_->used.erase(use);
-    if (discard) ++state_->stats.discarded;
-    has_waiters = !state_->waiters.empty();
-    scouting = state_->scouting;
+    State& s = *state_;
+    item.splice(item.end(), s.used, use);
+    use->idle_ns = tick_ns + s.suspended_ns;
+    if (s.used.empty()) self = std::move(s.self);
+    if (!discard && Keep(item)) return;
+    if (discard) ++s.stats.discarded;
   }
-  if (discard) DestroyObject(item);
-  item.idle_ns = NowNs();
-  uint64_t ObjectPoolStats::*reason = WhyGivenBack(item, has_waiters, scouting);
-  {
-    const MutexLock lock(&state_->mu);
-    if (reason != nullptr) {
-      ++(state_->stats.*reason);
-    } else if (state_->GiveToWaiter(item)) {
-      return;
-    } else if (!state_->closed && item.object != nullptr &&
-               options_.idle_timeout > absl::ZeroDuration()) {
-      state_->idle.push_back(std::move(item));
-      state_->for_thread.Tell();
-      return;
-    }
-  }
-  Destroy(std::move(item));
+  Destroy(item);
+  if (!discard) return;
+  const MutexLock lock(&state_->mu);
+  Keep(item);  // the slot without its object
 }
 
 // --- views ------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@
 #include <pthread.h>
 
 #include <cstdint>
+#include <iterator>
 #include <list>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -23,7 +25,7 @@ namespace leaseplane::internal {
 struct ObjectKeeper::Waiter {
   int64_t deadline_ns = 0;  // CLOCK_BOOTTIME
   bool served = false;
-  Item item;
+  Items item;
   absl::Status status;
   Change turn;
 };
@@ -33,8 +35,13 @@ struct ObjectKeeper::State {
   Change for_thread;  // there is something to do for it
   bool closed ABSL_GUARDED_BY(mu) = false;
   bool scouting ABSL_GUARDED_BY(mu) = false;
-  std::list<Item> used ABSL_GUARDED_BY(mu);
-  std::vector<Item> idle ABSL_GUARDED_BY(mu);  // the last one was used last
+  bool drowses ABSL_GUARDED_BY(mu) = false;  // the thread sleeps until it is told
+  Items used ABSL_GUARDED_BY(mu);
+  Items idle ABSL_GUARDED_BY(mu);  // the last one was used last
+  // By how much CLOCK_BOOTTIME was ahead of CLOCK_MONOTONIC when the thread looked last.
+  int64_t suspended_ns ABSL_GUARDED_BY(mu) = 0;
+  // Once closed: the keeper itself, while something is in use.
+  std::shared_ptr<ObjectKeeper> self ABSL_GUARDED_BY(mu);
   std::list<Waiter*> waiters ABSL_GUARDED_BY(mu);
   ObjectPoolStats stats ABSL_GUARDED_BY(mu);
 
@@ -46,12 +53,23 @@ struct ObjectKeeper::State {
     const MutexLock lock(&mu);
     ++(stats.*what);
   }
+  // There may be something to sweep. The thread looks by itself every now and then, unless there
+  // was nothing.
+  void Rouse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (drowses) for_thread.Tell();
+    drowses = false;
+  }
+  Items TakeIdle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Items last;
+    if (!idle.empty()) last.splice(last.end(), idle, std::prev(idle.end()));
+    return last;
+  }
   // False: nobody waits.
-  bool GiveToWaiter(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+  bool GiveToWaiter(Items& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     if (waiters.empty()) return false;
     Waiter& first = *waiters.front();
     waiters.pop_front();
-    first.item = std::move(item);
+    first.item.splice(first.item.end(), item);
     first.served = true;
     first.turn.Tell();
     return true;

@@ -21,30 +21,29 @@ int64_t ToNs(absl::Duration duration) { return absl::ToInt64Nanoseconds(duration
 
 void ObjectKeeper::Sweep() {
   const int64_t now_ns = NowNs();
-  std::vector<Item> gone;
+  Items gone;
   {
     const MutexLock lock(&state_->mu);
-    const bool others_wait = !state_->idle.empty() && pool_.OthersWait(state_->scouting ? 1 : 0);
-    auto& idle = state_->idle;
-    const auto is_gone = [&](Item& item) {
+    Items& idle = state_->idle;
+    const bool others_wait = !idle.empty() && pool_.OthersWait(state_->scouting ? 1 : 0);
+    for (auto at = idle.begin(); at != idle.end();) {
+      const Use item = at++;
       uint64_t ObjectPoolStats::*why = nullptr;
-      if (!item.lease.still_held()) {
+      if (!item->lease.still_held()) {
         why = &ObjectPoolStats::lost;
       } else if (others_wait) {
         why = &ObjectPoolStats::yielded;
-      } else if (now_ns >= item.dies_ns) {
+      } else if (now_ns >= item->dies_ns) {
         why = &ObjectPoolStats::lifetime_expired;
-      } else if (now_ns - item.idle_ns >= ToNs(options_.idle_timeout)) {
+      } else if (now_ns - item->idle_ns >= ToNs(options_.idle_timeout)) {
         why = &ObjectPoolStats::idle_expired;
       }
-      if (why == nullptr) return false;
+      if (why == nullptr) continue;
       ++(state_->stats.*why);
-      gone.push_back(std::move(item));
-      return true;
-    };
-    idle.erase(std::remove_if(idle.begin(), idle.end(), is_gone), idle.end());
+      gone.splice(gone.end(), idle, item);
+    }
   }
-  for (Item& item : gone) Destroy(std::move(item));
+  Destroy(gone);
   TellLeaks(now_ns);
 }
 
@@ -77,15 +76,21 @@ void* ObjectKeeper::ThreadMain(void* keeper) {
 
 void ObjectKeeper::Run() {
   std::string request_id = NewRequestId();
+  bool was_roused = false;
   for (;;) {
     bool has_waiters = false;
     {
       const MutexLock lock(&state_->mu);
+      if (!options_.now) state_->suspended_ns = BootNowNs() - MonotonicNowNs();
       const bool watches_uses =
           options_.leak_after != absl::InfiniteDuration() && !state_->used.empty();
-      const bool sweeps = !state_->idle.empty() || watches_uses;
+      // What was idle when it was roused may be in use now, and idle again soon.
+      const bool sweeps = !state_->idle.empty() || watches_uses || was_roused;
       if (!state_->closed && state_->waiters.empty()) {
+        state_->drowses = !sweeps;
         state_->for_thread.Await(&state_->mu, sweeps ? BootNowNs() + kSweepPeriodNs : kNeverNs);
+        was_roused = !sweeps && !state_->drowses;
+        state_->drowses = false;
       }
       if (state_->closed) return;
       has_waiters = !state_->waiters.empty();
@@ -109,13 +114,13 @@ void ObjectKeeper::Scout(std::string& request_id) {
     state_->scouting = true;
   }
   absl::StatusOr<Lease> lease = pool_.Acquire(options);
-  Item item;  // a slot that nobody waits for any more goes back after the lock is given up
+  Items item;  // a slot that nobody waits for any more goes back after the lock is given up
   const MutexLock lock(&state_->mu);
   state_->scouting = false;
   if (lease.ok()) {
     request_id = NewRequestId();
-    item.lease = *std::move(lease);
-    item.leased_ns = NowNs();
+    item.emplace_back().lease = *std::move(lease);
+    item.back().leased_ns = NowNs();
     state_->GiveToWaiter(item);
     return;
   }
@@ -125,16 +130,20 @@ void ObjectKeeper::Scout(std::string& request_id) {
 }
 
 void ObjectKeeper::Close() {
-  if (!mark_.IsCurrent()) return;
-  std::vector<Item> idle;
+  if (!mark_.IsCurrent()) {
+    self_in_child_ = weak_from_this().lock();  // for ever: objects in use may outlive the pool
+    return;
+  }
+  Items idle;
   {
     const MutexLock lock(&state_->mu);
     state_->closed = true;
+    if (!state_->used.empty()) state_->self = weak_from_this().lock();
     state_->FailWaiters(ObjectPoolClosed());
     idle.swap(state_->idle);
     state_->for_thread.Tell();
   }
-  for (Item& item : idle) Destroy(std::move(item));
+  Destroy(idle);
   const MutexLock lock(&state_->close_mu);
   if (!state_->joined) ::pthread_join(state_->thread, nullptr);
   state_->joined = true;

@@ -335,8 +335,10 @@ void Authority<M>::SetGate(shm::Gate next) {
 
 template <class M>
 void Authority<M>::Kick(bool force) {
-  if (!force && enlisted_waiters() == 0) return;
-  M::Exchange(*words_.wcnt, uint64_t{++round_} << 32);
+  // Nobody waits, and nobody who is gone has left a mark that those who come would rely on.
+  const uint64_t wcnt = M::Load(*words_.wcnt);
+  if (!force && wcnt == EmptyWaiterCount(WaiterRound(wcnt))) return;
+  M::Exchange(*words_.wcnt, EmptyWaiterCount(++round_));
   M::FetchAdd(*words_.wseq, 1);
   M::FutexWake(*words_.wseq, shm::kWakeAll);
 }

@@ -37,6 +37,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "core/base/ids.h"
@@ -45,6 +46,14 @@
 #include "core/pool/pool_words.h"
 
 namespace leaseplane {
+
+// How long a thread goes on taking slots in front of those who wait; see slot_client.h.
+struct Turn {
+  static constexpr int64_t kEndless = std::numeric_limits<int64_t>::max();
+  int64_t max_overtake_ns = kEndless;  // by all threads together
+  int64_t ends_ns = 0;                 // 0: it has not begun
+  bool is_over = false;                // those who wait come first
+};
 
 // One thread's place in one pool. Owned by Claims, lent to a thread until it ends.
 template <class M>
@@ -63,6 +72,7 @@ struct alignas(kCacheLineBytes) ThreadRecord {
     magazine.Bind(words, owner);
   }
   const PoolWords<M>* bound = nullptr;
+  Turn turn;
 
   static constexpr uint64_t Pending(SlotIndex slot, Generation gen) {
     return (uint64_t{slot} + 1) << kGenerationBits | gen;

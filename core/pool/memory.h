@@ -24,6 +24,11 @@
 
 namespace leaseplane {
 
+// Kinds of sleepers on one futex word, one bit each.
+inline constexpr uint32_t kPlainSleeper = 1;
+inline constexpr uint32_t kStarvedSleeper = 2;
+inline constexpr uint32_t kAnySleeper = ~uint32_t{0};
+
 struct RealMemory {
   using U32 = std::atomic<uint32_t>;
   using U64 = std::atomic<uint64_t>;
@@ -71,10 +76,16 @@ struct RealMemory {
   }
   // Sleeps while `word` reads `expected`, at most `timeout_ns`. True if woken or the value had
   // changed, false on time-out or interruption by time-out only.
-  static bool FutexWait(U32& word, uint32_t expected, int64_t timeout_ns) noexcept {
-    return shm::FutexWait(word, expected, timeout_ns);
+  static bool FutexWait(U32& word, uint32_t expected, int64_t timeout_ns,
+                        uint32_t kind = kAnySleeper) noexcept {
+    return shm::FutexWait(word, expected, timeout_ns, kind);
   }
-  static void FutexWake(U32& word, int count) noexcept { shm::FutexWake(word, count); }
+  // Of a clock that goes on by itself.
+  static int64_t NowNs() noexcept { return shm::NowNs(); }
+  // Returns how many it woke.
+  static int FutexWake(U32& word, int count, uint32_t kinds = kAnySleeper) noexcept {
+    return shm::FutexWake(word, count, kinds);
+  }
 };
 
 }  // namespace leaseplane

@@ -13,10 +13,24 @@
 
 namespace leaseplane {
 
-// The waiter count: `round:32 << 32 | count:32`. The count is a hint that is rebuilt by
-// re-registration; the round says which rebuild an enlisted waiter belongs to.
-constexpr uint32_t WaiterCount(uint64_t wcnt) { return static_cast<uint32_t>(wcnt); }
-constexpr uint32_t WaiterRound(uint64_t wcnt) { return static_cast<uint32_t>(wcnt >> 32); }
+// The waiter count: `round:22 | more:1 | waking:1 | starved:20 | count:20`. The counts are hints
+// that are rebuilt by re-registration; the round says which rebuild an enlisted waiter belongs to.
+// `starved`: was woken and found nothing, and is the next to be woken; one of `count`. `waking`: a
+// waiter was woken and has not looked yet; it clears the bit and then looks, so no other one need
+// be woken. `more`: one would have been, and if the first one finds a slot it wakes the next.
+inline constexpr int kWaiterCountBits = 20;
+inline constexpr uint64_t kOneStarved = uint64_t{1} << kWaiterCountBits;
+inline constexpr uint64_t kWaking = uint64_t{1} << 2 * kWaiterCountBits;
+inline constexpr uint64_t kMoreToWake = kWaking << 1;
+inline constexpr int kWaiterRoundShift = 2 * kWaiterCountBits + 2;
+constexpr uint32_t WaiterCount(uint64_t wcnt) {
+  return static_cast<uint32_t>(wcnt & (kOneStarved - 1));
+}
+constexpr uint32_t StarvedCount(uint64_t wcnt) { return WaiterCount(wcnt >> kWaiterCountBits); }
+constexpr uint32_t WaiterRound(uint64_t wcnt) {
+  return static_cast<uint32_t>(wcnt >> kWaiterRoundShift);
+}
+constexpr uint64_t EmptyWaiterCount(uint32_t round) { return uint64_t{round} << kWaiterRoundShift; }
 
 // after(BUSY): what every path out of BUSY writes, but for the undo of a grant that nobody was told
 // of.
@@ -92,12 +106,40 @@ void LayLevels(FinderWords<M>& finder, typename M::U64* words, uint32_t max_capa
   } while (count > 1);
 }
 
-// Wakes one enlisted local waiter, if there is any. One call per slot that became free.
+// Whoever looks next clears the two bits first. What they were.
 template <class M>
-void WakePart(const PoolWords<M>& p) noexcept {
-  if (WaiterCount(M::Load(*p.wcnt)) == 0) return;
+uint64_t EndWaking(const PoolWords<M>& p) noexcept {
+  const uint64_t bits = kWaking | kMoreToWake;
+  if ((M::Load(*p.wcnt) & bits) == 0) return 0;
+  return M::FetchAnd(*p.wcnt, ~bits) & bits;
+}
+
+// One sleeper; false: nobody sleeps. A starved waiter that is awake looks once more before it
+// sleeps, because the bits are set, or does not fall asleep, because wseq has changed.
+template <class M>
+bool WakeOne(const PoolWords<M>& p, uint64_t wcnt) noexcept {
   M::FetchAdd(*p.wseq, 1);
-  M::FutexWake(*p.wseq, 1);
+  const bool is_starved = StarvedCount(wcnt) != 0;
+  const int woken = M::FutexWake(*p.wseq, 1, is_starved ? kStarvedSleeper : kAnySleeper);
+  return is_starved || woken != 0;
+}
+
+// Sees to it that an enlisted local waiter looks, if there is any. One call per slot that became
+// free. `more`: the one that is woken is to go on with it.
+template <class M>
+void WakePart(const PoolWords<M>& p, bool more = false) noexcept {
+  constexpr int kTriesMax = 1000;  // a hostile writer can make each of them fail
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    const uint64_t wcnt = M::Load(*p.wcnt);
+    if (WaiterCount(wcnt) == 0) return;
+    const bool is_waking = (wcnt & kWaking) != 0;
+    const uint64_t next = wcnt | kWaking | (is_waking || more ? kMoreToWake : 0);
+    if (is_waking && next == wcnt) return;
+    if (!M::CompareExchange(*p.wcnt, wcnt, next)) continue;
+    // Nobody sleeps: whoever is about to sees that wseq has changed. The bits must not stay, and
+    // who relied on them is not to be forgotten.
+    if (is_waking || WakeOne(p, wcnt) || (EndWaking(p) & kMoreToWake) == 0) return;
+  }
 }
 
 // The wake that follows a word that left BUSY. The gate is loaded here, after that CAS: either

@@ -22,6 +22,7 @@
 // the sweep is found by the next scan (an orphan).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/base/ids.h"
@@ -161,9 +162,22 @@ struct Tried {
   TryResult result = TryResult::kNone;
 };
 
+// Whether the thread has to let a waiter go first that is on its way to look.
+template <class M>
+bool MustStandBack(ThreadContext<M>& t) noexcept {
+  Turn& turn = t.record->turn;
+  if (!turn.is_over) return false;
+  turn.is_over = (M::Load(*t.wcnt) & kWaking) != 0;
+  return turn.is_over;
+}
+
 // The plain try: a closed gate is honoured unless the daemon's heart stands still.
 template <class M>
 [[gnu::noinline]] Tried TryAcquireWarily(ThreadContext<M>& t) noexcept {
+  if (MustStandBack(t)) {
+    t.Untouch();
+    return {};
+  }
   const uint64_t policy = M::Load(*t.policy);
   t.Learn(policy);
   const bool is_closed = shm::GateOf(policy) == shm::Gate::kClosed;
@@ -256,6 +270,41 @@ template <class M>
   return now_gen == attach_gen ? ReleaseResult::kOk : ReleaseResult::kMoved;
 }
 
+// Whoever gives back and takes again at once is faster than any waiter that wakes for the slot, so
+// a thread does so only for its share of what a waiter may be overtaken for: max_overtake divided
+// by the number of waiters. Then it stands back: its next try takes nothing while a waiter is on
+// its way, and a wait sleeps first. So each waiter comes before that time and a hand-over a waiter
+// have passed, and one hand-over, a context switch, is paid for one share. A share is never so
+// short that hand-overs would cost more than they bring. Fairness only: a thread that does not
+// stand back breaks nothing.
+inline constexpr int64_t kTurnMinNs = 20'000;
+inline constexpr int64_t kTurnMaxNs = 250'000;
+
+template <class M>
+void CountTurn(ThreadContext<M>& t) noexcept {
+  Turn& turn = t.record->turn;
+  if (turn.max_overtake_ns == Turn::kEndless) return;
+  const uint32_t waiters = WaiterCount(M::Load(*t.wcnt));
+  if (waiters == 0) return;
+  const int64_t now_ns = M::NowNs();
+  if (turn.ends_ns == 0) {
+    const int64_t share_ns = turn.max_overtake_ns / waiters;
+    turn.ends_ns = now_ns + std::clamp(share_ns, kTurnMinNs, kTurnMaxNs);
+  }
+  if (now_ns < turn.ends_ns) return;
+  turn.ends_ns = 0;
+  turn.is_over = true;
+  t.plain_policy = 0;  // leaves its fast path
+}
+
+// As AfterRelease, for a thread that takes slots too.
+template <class M>
+[[gnu::noinline]] ReleaseResult AfterOwnRelease(ThreadContext<M>& t, uint64_t now,
+                                                SlotWord after) noexcept {
+  CountTurn(t);
+  return AfterRelease(t.words(), now, t.attach_gen, after);
+}
+
 template <class M>
 [[gnu::noinline]] ReleaseResult ReleaseWarily(ThreadContext<M>& t, SlotIndex slot,
                                               FencingToken token) noexcept {
@@ -265,7 +314,7 @@ template <class M>
   const SlotWord after = WordAfterBusy(M::Load(*t.policy), gen);
   if (!M::CompareExchange(t.Slot(slot), t.busy | gen, after)) return ReleaseResult::kStale;
   if (IsGrantable(after)) t.Keep(slot, after);
-  return AfterRelease(t.words(), M::Load(*t.process_word), t.attach_gen, after);
+  return AfterOwnRelease(t, M::Load(*t.process_word), after);
 }
 
 // Gives a slot back. The thread finds it there next time. Inline is what happens where nothing is
@@ -294,7 +343,7 @@ LEASEPLANE_HOT ReleaseResult Release(ThreadContext<M>& t, SlotIndex slot,
   const uint64_t now = M::Load(*t.process_word);
   if (now != t.attach_gen || M::Load(*t.policy) != t.plain_policy ||
       WaiterCount(M::Load(*t.wcnt)) != 0) [[unlikely]] {
-    return AfterRelease(t.words(), now, t.attach_gen, after);
+    return AfterOwnRelease(t, now, after);
   }
   return ReleaseResult::kOk;
 }

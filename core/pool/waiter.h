@@ -8,8 +8,13 @@
 //   4 scan all slots      5 sleep while wseq == s, at most 1 s
 // A releaser frees its word and then looks at the gate and wcnt. If the scan missed that word, the
 // CAS came after it, so the releaser sees this waiter enlisted and bumps wseq after s was read.
-// Whoever leaves without a slot may have swallowed a wake and passes it on (the baton); a waiter
-// that moves to the daemon's queue passes none, because the daemon looks for it.
+// Order among local waiters, without the daemon: a thread that has had its turn (slot_client.h) and
+// comes again sleeps before it looks, if a waiter has been woken and not looked yet; that one goes
+// on to wake it when there are more slots. A waiter that was woken and found nothing is starved: no
+// other one is woken before it has got a slot. Hints: a count that is wrong costs order and time,
+// never a slot. What this does not serve in time goes to the daemon's queue. Whoever leaves without
+// a slot may have swallowed a wake and passes it on (the baton); a waiter that moves to the
+// daemon's queue passes none, because the daemon looks for it.
 //
 // Ownership: borrowed state only. Threads: one Waiter belongs to one waiting thread; the library
 // thread answers its ticket. Errors: WaitResult. Cost: no allocation here; one futex call a round.
@@ -20,12 +25,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "core/pool/slot_client.h"
 
 namespace leaseplane {
 
 inline constexpr int64_t kSleepCapNs = 1'000'000'000;
+inline constexpr int64_t kStandBackNs = 5'000'000;
 inline constexpr int64_t kNoDeadline = std::numeric_limits<int64_t>::max();
 
 enum class WaitResult : uint8_t {
@@ -95,7 +102,7 @@ class Wait {
         flags_(*thread.flags),
         port_(port),
         fifo_(fifo),
-        register_after_ns_(fifo ? 0 : max_overtake_ns / 2) {}
+        register_after_ns_(fifo ? 0 : 2 * max_overtake_ns) {}
 
   // Waits until `deadline_ns` of the port's clock; `started_ns` is when the caller began to wait
   // (earlier than now after kMoved).
@@ -107,7 +114,10 @@ class Wait {
         case Next::kAgain:
           break;
         case Next::kGot:
+          thread_.record->turn = {.max_overtake_ns = thread_.record->turn.max_overtake_ns};
+          if (has_slept_ && !is_starved_) ForgetStarved();
           Delist();
+          if (wakes_more_) WakePart(a_.words, /*more=*/true);
           return WaitResult::kOk;
         case Next::kGone:
           return LeaveWith(WaitResult::kGone);
@@ -133,6 +143,9 @@ class Wait {
   }
 
  private:
+  // A hostile writer can make each of them fail; what is left undone costs order and time.
+  static constexpr int kCasTriesMax = 1000;
+
   enum class Next : uint8_t { kAgain, kGot, kGone, kMoved, kTimeout, kQueue, kQueueFull, kDrained };
 
   Next Round(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
@@ -144,7 +157,8 @@ class Wait {
     const bool closed = !gate_void && a_.words.GateClosed();  // 3
     if (closed && a_.words.Drained()) return Next::kDrained;  // written before the gate
     if (closed && !refused_) return Next::kQueue;
-    if (!closed) {
+    const bool stands_back = StandsBack();
+    if (!closed && !stands_back) {
       switch (TryAcquireExhaustive(thread_, gate_void, out)) {  // 4
         case TryResult::kOk:
           return Next::kGot;
@@ -155,20 +169,64 @@ class Wait {
         case TryResult::kGateClosed:
           return Next::kAgain;
         case TryResult::kNone:
+          wakes_more_ = false;
           break;
       }
     }
     if (!sleeps_here) return Next::kQueue;
     const int64_t now_ns = port_.NowNs();
     if (now_ns >= deadline_ns) return Next::kTimeout;
-    int64_t sleep_ns = std::min(deadline_ns - now_ns, kSleepCapNs);
+    int64_t sleep_ns = std::min(deadline_ns - now_ns, stands_back ? kStandBackNs : kSleepCapNs);
     if (!refused_ && !gate_void) {
       const int64_t until_queue_ns = register_after_ns_ - (now_ns - started_ns);
       if (until_queue_ns <= 0) return Next::kQueue;
       sleep_ns = std::min(sleep_ns, until_queue_ns);
     }
-    M::FutexWait(*a_.words.wseq, seq, sleep_ns);  // 5, then always rescan
-    return Next::kAgain;
+    if (is_woken_) Starve();
+    if (is_starved_ && HasNews()) return Next::kAgain;
+    is_woken_ = M::FutexWait(*a_.words.wseq, seq, sleep_ns,
+                             is_starved_ ? kStarvedSleeper : kPlainSleeper);  // 5
+    HasNews();
+    has_slept_ = true;
+    return Next::kAgain;  // always rescan
+  }
+
+  // Somebody relies on this waiter to look.
+  bool HasNews() {
+    const uint64_t bits = EndWaking(a_.words);
+    if ((bits & kMoreToWake) != 0) wakes_more_ = true;
+    return bits != 0;
+  }
+
+  // For a thread whose turn is over. Sleeping before it has looked is safe while another waiter is
+  // on its way to look: if that one finds a slot it wakes the next.
+  bool StandsBack() {
+    if (has_slept_ || !std::exchange(thread_.record->turn.is_over, false)) return false;
+    for (int tries = 0; tries < kCasTriesMax; ++tries) {
+      const uint64_t wcnt = M::Load(*a_.words.wcnt);
+      if ((wcnt & kWaking) == 0) return false;
+      if (M::CompareExchange(*a_.words.wcnt, wcnt, wcnt | kMoreToWake)) return true;
+    }
+    return false;
+  }
+
+  // Was woken and has found nothing. One at a time: the others stay in their order.
+  void Starve() {
+    for (int tries = 0; tries < kCasTriesMax; ++tries) {
+      const uint64_t wcnt = M::Load(*a_.words.wcnt);
+      if (WaiterRound(wcnt) != round_ || StarvedCount(wcnt) != 0) return;
+      if (!M::CompareExchange(*a_.words.wcnt, wcnt, wcnt + kOneStarved)) continue;
+      is_starved_ = true;
+      return;
+    }
+  }
+
+  // Another one was woken, by the daemon or its own clock, and got a slot that the starved one did
+  // not take: it is stopped, or gone. The next one is woken in its place.
+  void ForgetStarved() {
+    const uint64_t wcnt = M::Load(*a_.words.wcnt);
+    if (StarvedCount(wcnt) == 0) return;
+    M::CompareExchange(*a_.words.wcnt, wcnt, wcnt - StarvedCount(wcnt) * kOneStarved);
   }
 
   // In the daemon's queue, asleep on the ticket's own word.
@@ -233,6 +291,7 @@ class Wait {
   void Enlist() {
     if (enlisted_ && WaiterRound(M::Load(*a_.words.wcnt)) == round_) return;
     round_ = WaiterRound(M::FetchAdd(*a_.words.wcnt, 1));
+    is_starved_ = false;
     enlisted_ = true;
   }
 
@@ -241,11 +300,14 @@ class Wait {
   void Delist() {
     if (!enlisted_) return;
     enlisted_ = false;
-    for (int tries = 0; tries < 1000; ++tries) {
+    for (int tries = 0; tries < kCasTriesMax; ++tries) {
       const uint64_t wcnt = M::Load(*a_.words.wcnt);
-      if (WaiterRound(wcnt) != round_ || WaiterCount(wcnt) == 0) return;
-      if (M::CompareExchange(*a_.words.wcnt, wcnt, wcnt - 1)) return;
+      if (WaiterRound(wcnt) != round_ || WaiterCount(wcnt) == 0) break;
+      const uint64_t weight = is_starved_ && StarvedCount(wcnt) != 0 ? kOneStarved + 1 : 1;
+      if (M::CompareExchange(*a_.words.wcnt, wcnt, wcnt - weight)) break;
     }
+    // What was left to the starved waiter goes to the next.
+    if (std::exchange(is_starved_, false) && EndWaking(a_.words) != 0) WakePart(a_.words, true);
   }
 
   WaitResult LeaveWith(WaitResult result) {
@@ -262,7 +324,11 @@ class Wait {
   const bool fifo_;
   const int64_t register_after_ns_;
   bool enlisted_ = false;
-  bool refused_ = false;  // the queue was full: wait on wseq like everybody else
+  bool has_slept_ = false;
+  bool wakes_more_ = false;  // was woken for several slots, perhaps
+  bool is_woken_ = false;    // was, and has looked in vain since
+  bool is_starved_ = false;  // counted as such
+  bool refused_ = false;     // the queue was full: wait on wseq like everybody else
   uint32_t round_ = 0;
 };
 

@@ -7,19 +7,34 @@
 #include <time.h>
 #include <unistd.h>
 
-namespace leaseplane::shm {
+#include <algorithm>
 
-bool FutexWait(const std::atomic<uint32_t>& word, uint32_t expected, int64_t timeout_ns) noexcept {
+namespace leaseplane::shm {
+namespace {
+
+constexpr int64_t kNsPerSecond = 1'000'000'000;
+constexpr int64_t kTimeoutMaxNs = 1'000'000 * kNsPerSecond;
+
+}  // namespace
+
+int64_t NowNs() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * kNsPerSecond + now.tv_nsec;
+}
+
+bool FutexWait(const std::atomic<uint32_t>& word, uint32_t expected, int64_t timeout_ns,
+               uint32_t kind) noexcept {
   if (timeout_ns <= 0) return false;
-  constexpr int64_t kNsPerSecond = 1'000'000'000;
-  timespec timeout{static_cast<time_t>(timeout_ns / kNsPerSecond),
-                   static_cast<long>(timeout_ns % kNsPerSecond)};
-  long rc = syscall(SYS_futex, &word, FUTEX_WAIT, expected, &timeout, nullptr, 0);
+  const int64_t until_ns = NowNs() + std::min(timeout_ns, kTimeoutMaxNs);  // it wants an instant
+  const timespec until{static_cast<time_t>(until_ns / kNsPerSecond),
+                       static_cast<long>(until_ns % kNsPerSecond)};
+  long rc = syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, expected, &until, nullptr, kind);
   return rc == 0 || errno != ETIMEDOUT;
 }
 
-int FutexWake(const std::atomic<uint32_t>& word, int count) noexcept {
-  long rc = syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
+int FutexWake(const std::atomic<uint32_t>& word, int count, uint32_t kinds) noexcept {
+  long rc = syscall(SYS_futex, &word, FUTEX_WAKE_BITSET, count, nullptr, nullptr, kinds);
   return rc < 0 ? 0 : static_cast<int>(rc);
 }
 

@@ -11,10 +11,16 @@ namespace leaseplane::shm {
 // Sleeps while `word` == `expected`, for at most `timeout_ns` (relative, CLOCK_MONOTONIC; <= 0
 // returns at once). Returns false only if the time ran out; true if woken, if the value differed,
 // or on a signal. Spurious returns of true are possible: callers rescan.
-bool FutexWait(const std::atomic<uint32_t>& word, uint32_t expected, int64_t timeout_ns) noexcept;
+// `kind` has a bit for each kind of sleeper this one is.
+bool FutexWait(const std::atomic<uint32_t>& word, uint32_t expected, int64_t timeout_ns,
+               uint32_t kind = ~uint32_t{0}) noexcept;
 
-// Wakes at most `count` sleepers of `word`, in any process. Returns how many.
-int FutexWake(const std::atomic<uint32_t>& word, int count) noexcept;
+// Wakes at most `count` sleepers of `word`, in any process, the longest asleep first; only those
+// that are of one of the `kinds`. Returns how many.
+int FutexWake(const std::atomic<uint32_t>& word, int count, uint32_t kinds = ~uint32_t{0}) noexcept;
+
+// CLOCK_MONOTONIC.
+int64_t NowNs() noexcept;
 
 inline constexpr int kWakeAll = 0x7fffffff;
 

@@ -133,9 +133,9 @@ constexpr SessionState SessionStateOf(uint64_t word) {
 }
 
 // DATA: fixed words first, each on a cache line of its own.
-inline constexpr size_t kWseqOffset = 0;    // u32 futex word of local waiters
-inline constexpr size_t kDseqOffset = 64;   // u32 futex word of the daemon
-inline constexpr size_t kWcntOffset = 128;  // u64 round:32 << 32 | count:32, enlisted waiters
+inline constexpr size_t kWseqOffset = 0;             // u32 futex word of local waiters
+inline constexpr size_t kDseqOffset = 64;            // u32 futex word of the daemon
+inline constexpr size_t kWcntOffset = 128;           // u64, see pool_words.h: who waits
 inline constexpr size_t kRecordSummaryOffset = 512;  // u64[64]: which finder records are claimed
 inline constexpr size_t kSummaryRootOffset = 1024;   // u64: which words of the summary are not 0
 inline constexpr size_t kSlotsOffset = kPageBytes;

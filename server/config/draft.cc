@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/config/values.h"
@@ -177,6 +178,18 @@ void CheckDraft(const std::string& file_name, Draft* draft) {
   CheckAccess(file_name, draft);
   CheckDuplicates(file_name, draft);
   for (size_t i = 0; i < draft->options.pools.size(); ++i) PoolCheck(i, file_name, draft).Run();
+}
+
+void CheckNumaNodes(const std::string& file_name, const std::vector<uint32_t>& nodes,
+                    Draft* draft) {
+  if (nodes.size() < 2) return;
+  for (size_t i = 0; i < draft->options.pools.size(); ++i) {
+    const auto& node = draft->options.pools[i].numa_node;
+    if (!node || std::find(nodes.begin(), nodes.end(), *node) != nodes.end()) continue;
+    const std::string field = absl::StrCat(PoolPath(i), ".numa_node");
+    draft->Fail(draft->WhereOf(field, file_name), field, absl::StrCat(*node),
+                absl::StrCat("any, or a node of this machine: ", absl::StrJoin(nodes, ", ")));
+  }
 }
 
 void CheckFiles(const std::string& file_name, Draft* draft) {

@@ -4,6 +4,7 @@
 // to this folder.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <set>
 #include <string>
@@ -37,6 +38,9 @@ class Draft {
 
 // Reads the files that the options name, tls and tokens_file, for what is wrong with them.
 void CheckFiles(const std::string& file_name, Draft* draft);
+
+// On a machine with several NUMA nodes (`nodes`) a pool cannot lie on another one.
+void CheckNumaNodes(const std::string& file_name, const std::vector<uint32_t>& nodes, Draft* draft);
 
 // The path of a rule in options.security.access, as messages name it.
 std::string AccessPath(size_t index);

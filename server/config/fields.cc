@@ -2,9 +2,11 @@
 #include "server/config/fields.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "core/shm/numa.h"
 #include "server/config/values.h"
 
 namespace leaseplane::config {
@@ -224,6 +226,14 @@ bool AppendId(Text text, std::vector<uint32_t>* ids) {
   return true;
 }
 
+bool ApplyNumaNode(Text, Text text, PoolOptions* p) {
+  uint32_t node = 0;
+  const bool is_any = text == "any";
+  if (!is_any && !ParseCount(text, 0, shm::kNumaNodeMax, &node)) return false;
+  p->numa_node = is_any ? std::nullopt : std::optional<uint32_t>(node);
+  return true;
+}
+
 bool AppendResource(Text, Text text, PoolOptions* p) {
   std::string resource;
   if (!ParseText(text, 0, engine::kResourceBytesMax, &resource)) return false;
@@ -293,6 +303,8 @@ constexpr Field<PoolOptions> kPoolFields[] = {
      [](Text, Text text, PoolOptions* p) {
        return ParseZeroOr(text, kSecond, kHour, &p->stall_timeout_ns);
      }},
+    {"numa_node", FieldKind::kScalar, "any", "any, or a NUMA node of this machine: 0..1023",
+     ApplyNumaNode},
     {"local_access.enabled", FieldKind::kScalar, "true", kBoolValid,
      [](Text, Text text, PoolOptions* p) { return ParseBool(text, &p->local_enabled); }},
     {"local_access.uids", FieldKind::kList, "[]", "numeric user ids",

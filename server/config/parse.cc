@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "core/shm/numa.h"
 #include "server/config/draft.h"
 #include "server/config/fields.h"
 
@@ -143,6 +144,8 @@ void ReadAll(const Flags& flags, const ParseContext& context, Draft* draft) {
   }
   CheckDraft(draft->options.config_file, draft);
   CheckFiles(draft->options.config_file, draft);
+  CheckNumaNodes(draft->options.config_file,
+                 context.numa_nodes ? *context.numa_nodes : shm::OnlineNodes(), draft);
 }
 
 bool IsCheckAsked(const Flags& flags, const ParseContext& context) {

@@ -6,6 +6,7 @@
 // Threads: none, for use at start. Errors: in the result; nothing throws.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -48,6 +49,7 @@ struct ParseContext {
   Environment environment;
   std::string version;                                   // printed by --version
   std::string default_config_file = kDefaultConfigFile;  // read if it exists and no other is named
+  std::optional<std::vector<uint32_t>> numa_nodes;       // set: taken for those of the machine
   std::optional<std::string> file_text;  // set: taken for what the file says, which is not read
 };
 

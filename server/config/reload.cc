@@ -80,6 +80,7 @@ void ComparePools(const PoolOptions& in_force, const PoolOptions& read, Obstacle
   check->Check(in_force.fairness == read.fairness, field("fairness"));
   check->Check(in_force.durability == read.durability, field("durability"));
   check->Check(in_force.resources == read.resources, field("resources"));
+  check->Check(in_force.numa_node == read.numa_node, field("numa_node"));
   if (Rests(in_force) != Rests(read)) {
     check->Add(field(in_force.reuse_delay_ns == read.reuse_delay_ns ? "lock_delay" : "reuse_delay"),
                "from none to some, or from some to none,");

@@ -112,6 +112,8 @@ struct PoolOptions {
   // not answered for this long are taken back; 0 = never.
   int64_t max_hold_ns = 0;
   int64_t stall_timeout_ns = 30 * kSecond;
+  // Where the memory of the slots lies, as far as the machine lets one choose; empty: anywhere.
+  std::optional<uint32_t> numa_node;
   bool local_enabled = true;
   std::vector<uint32_t> local_uids;  // empty = whoever may open the socket
   std::vector<uint32_t> local_gids;

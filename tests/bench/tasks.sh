@@ -28,6 +28,10 @@ bench_wait() {
   bench_suite wait "$@" -- build/bench/bin/bench_wait --out build/bench/wait.json "$@"
 }
 
+bench_biased() {
+  build/bench/bin/bench_biased --out build/bench/biased.json
+}
+
 bench_remote() {
   bench_suite remote "$@" -- "$bench_python" -B tests/bench/remote/bench_remote.py \
     --bin build/bench/bin --out build/bench/remote.json "$@"
@@ -54,7 +58,7 @@ bench_smoke() {
 task_bench() {
   suite=all
   case ${1:-} in
-    local | wait | remote | limits | all | smoke | publish)
+    local | wait | biased | remote | limits | all | smoke | publish)
       suite=$1
       shift
       ;;

@@ -43,6 +43,7 @@ class ThreadRecords {
     if (!ended_ && record.bound != &s.attachment.words) {
       record.Bind(s.attachment.words, s.attachment.owner);
     }
+    record.turn = {.max_overtake_ns = s.fifo ? Turn::kEndless : s.max_overtake_ns};
     return record;
   }
 

@@ -52,6 +52,7 @@ std::vector<Load> Loads(bool quick) {
 // A pool may be overtaken in for four times what strict order takes to serve everybody once.
 void ChooseOvertake(Load& load, double window) {
   Crowd crowd(load.waiters, load.hold_us * 1000, StrictFifo(static_cast<uint32_t>(load.slots)));
+  crowd.Run(window);  // while all of them begin, the order is not what it is afterwards
   const double handover_ms = 1e3 / crowd.Run(window).Throughput();
   load.max_overtake_ms = std::max(1.0, std::ceil(4 * load.waiters * handover_ms));
 }

@@ -70,7 +70,7 @@ bool Acquire(World& world, int id, ThreadContext<SimMemory>& context, LocalGrant
   }
   if (world.config.hot && TryAcquire(context, grant) == TryResult::kOk) return true;
   Port port(world, p, t);
-  Wait<SimMemory, Port> wait(context, port, world.config.fifo, 2 * kRegisterNs);
+  Wait<SimMemory, Port> wait(context, port, world.config.fifo, kRegisterNs / 2);
   const WaitResult result = wait.Run(0, kDeadlineNs, grant);
   if (result != WaitResult::kOk) world.oracle.OnWaitFailed(id, result);
   return result == WaitResult::kOk;
@@ -173,6 +173,8 @@ void RunAppThread(World& world, int id) {
   ThreadRecord<SimMemory>& record = p.claims->Borrow();
   record.Bind(p.attachment.words, p.owner);
   ThreadContext<SimMemory> context(p.attachment, p.flags, *p.claims, record);
+  // The first release beside a waiter ends the turn, and then every second one.
+  if (world.config.turns) record.turn = {.max_overtake_ns = 0, .ends_ns = 1};
   if (world.config.hot) {
     context.Learn(SimMemory::Load(*p.attachment.words.policy));
     if (record.magazine.Refill(context.hot, p.attachment.words)) context.Aim();
@@ -182,6 +184,8 @@ void RunAppThread(World& world, int id) {
     LocalGrant grant;
     if (!Acquire(world, id, context, grant)) break;
     world.oracle.OnAcquired(id, grant);
+    const bool is_last = round + 1 == world.config.rounds;
+    if (world.config.dwells && is_last) TheScheduler().BlockOn(&world.remotes);
     GiveBack(world, id, context, grant);
   }
   SimMemory::buffers[TheScheduler().current()].Drain();

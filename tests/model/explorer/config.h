@@ -19,7 +19,9 @@ struct Config {
   int bare = 0;            // so many threads, from the first, call TryAcquire and never wait
   bool fifo = false;       // queue at once; else BOUNDED: queue only after `registers`
   bool lingers = false;    // remote holders keep their slot until nobody else can go on
+  bool dwells = false;     // threads keep their last slot in the same way
   bool hot = false;        // threads begin with a slot they know, and try it before they wait
+  bool turns = false;      // threads stand back for those who wait
   bool finder = false;     // the finder's words are scheduling points, too
   bool hands = false;      // a thread gives back what its process took first, not what it took
   bool locked = false;     // slots are released into LOCKED and reopened by the daemon

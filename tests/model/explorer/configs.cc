@@ -32,6 +32,21 @@ constexpr Named kRegular[] = {
     {"fifo_zombie_killed", "fifo=1 revokes=1 kills=1 preemptions=1"},
     {"fifo_audit", "threads=0,0 rounds=2 fifo=1 admin=A preemptions=1"},
     {"fifo_void", "fifo=1 voids=1 preemptions=1"},
+    {"turns", "turns=1 rounds=2 preemptions=2"},
+    {"turns_three", "threads=0,1,2 turns=1 rounds=2 preemptions=1"},
+    {"turns_two_slots", "threads=0,1,1 slots=2 turns=1 rounds=2 preemptions=1"},
+    {"turns_kill", "threads=0,1,2 turns=1 rounds=2 kills=1 preemptions=1"},
+    {"turns_zombie", "turns=1 rounds=2 revokes=1 preemptions=2"},
+    {"turns_timeout", "threads=0,1,2 turns=1 rounds=2 timeouts=1 preemptions=1"},
+    {"turns_queue", "threads=0,1,2 turns=1 rounds=2 registers=1 preemptions=1"},
+    {"turns_remote", "threads=0,1 slots=2 turns=1 rounds=2 remotes=1 admin=P preemptions=1"},
+    {"turns_hot", "threads=0,0,1 hot=1 turns=1 rounds=2 preemptions=1"},
+    {"turns_random",
+     "threads=0,1,2 slots=2 turns=1 rounds=3 kills=1 timeouts=1 registers=1 admin=T random=1"},
+    {"turns_full", "threads=0,1,1,2 slots=3 hot=1 turns=1 rounds=3 random=1"},
+    {"dwell", "threads=0,1,1,2 slots=2 rounds=2 dwells=1 random=1"},
+    {"dwell_turns", "threads=0,1,1,2 slots=2 turns=1 rounds=2 dwells=1 random=1"},
+    {"dwell_remote", "threads=0,1,1,2 slots=3 remotes=2 rounds=2 dwells=1 random=1"},
     {"queue_after_a_while", "registers=1 preemptions=2"},
     {"queue_full", "registers=1 refusals=1 preemptions=2"},
     {"refused_waiters", "remotes=2 registers=2 refusals=2 revokes=1 admin=P preemptions=1"},
@@ -133,6 +148,10 @@ bool SetField(Config& c, const std::string& name, const std::string& value) {
     c.fifo = value != "0";
   } else if (name == "hot") {
     c.hot = value != "0";
+  } else if (name == "dwells") {
+    c.dwells = value != "0";
+  } else if (name == "turns") {
+    c.turns = value != "0";
   } else if (name == "finder") {
     c.finder = value != "0";
   } else if (name == "hands") {

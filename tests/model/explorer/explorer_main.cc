@@ -65,10 +65,10 @@ void RunOnce(World& world, const Config& config) {
   world.Reset(config);
   SimMemory::quiet = false;
   TheScheduler().Run();
-  if (config.lingers && !TheScheduler().failed()) {
+  while ((config.lingers || config.dwells) && !TheScheduler().failed()) {
     world.JudgeBesideHolders();
-    TheScheduler().Wake(&world.remotes, kRemotesMax);
-    if (TheScheduler().AnyReady()) TheScheduler().Run();
+    if (TheScheduler().Wake(&world.remotes, kRemotesMax + kThreadsMax) == 0) break;
+    TheScheduler().Run();
   }
   for (int ticks = 0; ticks < 8 && !TheScheduler().failed() && world.TickAtRest(); ++ticks) {
     TheScheduler().Run();

@@ -103,7 +103,9 @@ void Oracle::OnDaemonSleeps() {
   if (world_.unfair_once) return;
   if (shm::GateOf(world_.policy) != shm::Gate::kClosed) return;
   for (size_t t = 0; t < world_.config.threads.size(); ++t) {
-    Check(!TheScheduler().IsBlockedOn(world_.threads[t].fiber, &world_.wseq),
+    const int fiber = world_.threads[t].fiber;
+    Check(!TheScheduler().IsBlockedOn(fiber, &world_.wseq) &&
+              !TheScheduler().IsBlockedOn(fiber, SimMemory::StarvedAt(world_.wseq)),
           "a waiter sleeps outside the queue while the gate is closed");
   }
 }

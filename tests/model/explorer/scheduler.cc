@@ -178,18 +178,22 @@ void Scheduler::Unblock(int fiber) {
   ready_ |= 1u << fiber;
 }
 
-void Scheduler::Wake(const void* what, int count) {
+int Scheduler::Wake(const void* what, int count, const void* or_what) {
+  int woken = 0;
   while (count-- > 0) {
     uint32_t sleepers = 0;
     for (int f = 0; f < fiber_count_; ++f) {
       const Actor& actor = actors_[static_cast<size_t>(f)];
-      if (actor.state == State::kBlocked && actor.waiting == what) sleepers |= 1u << f;
+      if (actor.state != State::kBlocked) continue;
+      if (actor.waiting == what || actor.waiting == or_what) sleepers |= 1u << f;
     }
-    if (sleepers == 0) return;
+    if (sleepers == 0) break;
     const auto number = static_cast<uint32_t>(std::popcount(sleepers));
     const bool all = static_cast<uint32_t>(count) + 1 >= number;
     Unblock(Nth(sleepers, all ? 0 : Decide(number, false)));
+    ++woken;
   }
+  return woken;
 }
 
 void Scheduler::Kill(int fiber) {

@@ -58,7 +58,9 @@ class Scheduler {
   void Point();                    // somebody else may go on before the next access
   void Yield();                    // as Point, but a switch is no preemption
   void BlockOn(const void* what);  // until Wake(what) chooses this fiber
-  void Wake(const void* what, int count);
+  // Fibers that wait for one or the other (not null for those that wait); returns how many.
+  int Wake(const void* what, int count, const void* or_what);
+  int Wake(const void* what, int count) { return Wake(what, count, what); }
   uint32_t Choose(uint32_t count);  // 0 .. count-1
   [[noreturn]] void Fail(const std::string& why);
   void MarkFailed(const std::string& why);  // from outside, after Run

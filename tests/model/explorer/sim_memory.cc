@@ -5,6 +5,7 @@ namespace leaseplane::explorer {
 
 MemoryObserver* SimMemory::observer = nullptr;
 StoreBuffer SimMemory::buffers[Scheduler::kFibersMax];
+int64_t SimMemory::now_ns = 0;
 bool SimMemory::tracing = false;
 bool SimMemory::quiet = true;
 const FinderMemory<SimMemory>* SimMemory::quiet_hints = nullptr;
@@ -26,7 +27,7 @@ void SimMemory::StoreRelease(U64& word, uint64_t v) {
   Write(word, v);
 }
 
-bool SimMemory::FutexWait(U32& word, uint32_t expected, int64_t timeout_ns) {
+bool SimMemory::FutexWait(U32& word, uint32_t expected, int64_t timeout_ns, uint32_t kind) {
   Before();
   if (timeout_ns <= 0) return false;
   if (word != expected) {
@@ -34,7 +35,7 @@ bool SimMemory::FutexWait(U32& word, uint32_t expected, int64_t timeout_ns) {
     return true;
   }
   Trace("sleep", &word, expected, 0);
-  TheScheduler().BlockOn(&word);
+  TheScheduler().BlockOn(kind == kStarvedSleeper ? StarvedAt(word) : &word);
   Trace("awake", &word, word, 0);
   return true;  // the caller rescans whatever this says
 }

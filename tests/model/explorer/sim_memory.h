@@ -121,12 +121,20 @@ struct SimMemory {
     return before;
   }
   // Time runs out only when the fault source says so: the cap on every sleep would hide lost wakes.
-  static bool FutexWait(U32& word, uint32_t expected, int64_t timeout_ns);
-  static void FutexWake(U32& word, int count) {
+  static bool FutexWait(U32& word, uint32_t expected, int64_t timeout_ns,
+                        uint32_t kind = kAnySleeper);
+  static int FutexWake(U32& word, int count, uint32_t kinds = kAnySleeper) {
     Before();
-    Trace("wake", &word, static_cast<uint64_t>(count), 0);
-    TheScheduler().Wake(&word, count);
+    Trace("wake", &word, static_cast<uint64_t>(count), kinds);
+    if (kinds == kStarvedSleeper) return TheScheduler().Wake(StarvedAt(word), count);
+    return TheScheduler().Wake(&word, count, StarvedAt(word));
   }
+  // What starved sleepers on `word` are blocked on.
+  static const void* StarvedAt(const U32& word) { return reinterpret_cast<const char*>(&word) + 1; }
+
+  // For turns, which are long over each time somebody looks.
+  static int64_t NowNs() { return now_ns += 1'000'000'000; }
+  static int64_t now_ns;
 
   // A scheduling point at which the running fiber's stores become visible.
   static void Before(const void* word = nullptr) {

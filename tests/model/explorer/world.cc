@@ -157,7 +157,8 @@ void World::JudgeBesideHolders() {
   bool sleeper = false;
   for (size_t t = 0; t < config.threads.size(); ++t) {
     const Process& p = processes[static_cast<size_t>(threads[t].process)];
-    sleeper |= !p.dead && !threads[t].finished;
+    const bool holds = TheScheduler().IsBlockedOn(threads[t].fiber, &remotes);
+    sleeper |= !p.dead && !threads[t].finished && !holds;
   }
   for (int i = 0; i < config.slots && sleeper; ++i) {
     if (StateOf(slots[static_cast<size_t>(i)]) == SlotState::kFree) {

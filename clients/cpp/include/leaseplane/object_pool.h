@@ -28,7 +28,8 @@
 // none with a lock held, so they may be called concurrently for different objects. They must not
 // use this ObjectPool. An exception of create passes through Acquire; the others must not throw.
 // Errors: absl::Status with a Reason; what `create` failed with comes back as it is.
-// Cost: a lock or two and no system call to use an idle object again.
+// Cost: to use an idle object again takes one lock, and so does giving it back; no allocation, no
+// system call, and a clock that is some milliseconds coarse.
 // fork(): in the child nothing is handed out, and the parent's objects are neither destroyed nor
 // released.
 #pragma once
@@ -82,7 +83,7 @@ class [[nodiscard]] PooledObject {
   // Holds nothing; false.
   PooledObject() noexcept = default;
   PooledObject(PooledObject&& other) noexcept
-      : keeper_(std::move(other.keeper_)), use_(other.use_) {}
+      : keeper_(std::exchange(other.keeper_, nullptr)), use_(other.use_) {}
   PooledObject& operator=(PooledObject&& other) noexcept {
     PooledObject old(std::move(other));
     std::swap(keeper_, old.keeper_);
@@ -107,15 +108,14 @@ class [[nodiscard]] PooledObject {
   template <class>
   friend class ObjectPool;
 
-  PooledObject(std::shared_ptr<internal::ObjectKeeper> keeper,
-               internal::ObjectKeeper::Use use) noexcept
-      : keeper_(std::move(keeper)), use_(use) {}
+  PooledObject(internal::ObjectKeeper* keeper, internal::ObjectKeeper::Use use) noexcept
+      : keeper_(keeper), use_(use) {}
 
   void GiveBack(bool discard) noexcept {
-    if (auto keeper = std::exchange(keeper_, nullptr)) keeper->Return(use_, discard);
+    if (auto* keeper = std::exchange(keeper_, nullptr)) keeper->Return(use_, discard);
   }
 
-  std::shared_ptr<internal::ObjectKeeper> keeper_;
+  internal::ObjectKeeper* keeper_ = nullptr;  // lives until this object is back
   internal::ObjectKeeper::Use use_;
 };
 
@@ -140,7 +140,7 @@ class ObjectPool {
     if (!keeper_.ok()) return keeper_.status();
     auto use = (*keeper_)->Acquire(options.max_wait, site);
     if (!use.ok()) return use.status();
-    return PooledObject<T>(*keeper_, *use);
+    return PooledObject<T>(keeper_->get(), *use);
   }
   // Empty if there is none now, or it could not be made.
   PooledObject<T> TryAcquire(CallSite site = CallSite::Here()) {

@@ -23,8 +23,11 @@ struct RecordingMemory : RealMemory {
   };
   static inline std::vector<Wake> wakes;
 
-  static bool FutexWait(U32&, uint32_t, int64_t) noexcept { return true; }
-  static void FutexWake(U32& word, int count) { wakes.push_back({&word, count}); }
+  static bool FutexWait(U32&, uint32_t, int64_t, uint32_t = kAnySleeper) noexcept { return true; }
+  static int FutexWake(U32& word, int count, uint32_t = kAnySleeper) {
+    wakes.push_back({&word, count});
+    return count;
+  }
 };
 
 template <class M>

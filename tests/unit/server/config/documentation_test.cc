@@ -175,6 +175,7 @@ TEST(ConfigurationExampleTest, ItsCommentedKeysAreValidToo) {
                           "lock_delay:",
                           "max_hold:",
                           "stall_timeout:",
+                          "numa_node:",
                           "local_access:",
                           "  enabled:",
                           "  uids:",

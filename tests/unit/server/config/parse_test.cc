@@ -109,6 +109,7 @@ pools:
     lock_delay: 3s
     max_hold: 1h
     stall_timeout: 45s
+    numa_node: 0
     local_access: {enabled: false, uids: [1000, 0], gids: [5]}
     resources: [a, "b c"]
     labels: {zone: eu}
@@ -146,6 +147,7 @@ pools:
   EXPECT_EQ(p.lock_delay_ns, 3 * kSecond);
   EXPECT_EQ(p.max_hold_ns, engine::kHour);
   EXPECT_EQ(p.stall_timeout_ns, 45 * kSecond);
+  EXPECT_EQ(p.numa_node, 0u);
   EXPECT_FALSE(p.local_enabled);
   EXPECT_THAT(p.local_uids, ElementsAre(1000u, 0u));
   EXPECT_THAT(p.local_gids, ElementsAre(5u));
@@ -296,7 +298,7 @@ TEST_F(ParseTest, AllMistakesAreToldAtOnce) {
           "FILE:7: field `pools[0].colour`: got an unknown key; valid: id, capacity, max_capacity, "
           "fairness, durability, ttl, max_duration, max_overtake, max_waiters, "
           "max_waiters_per_client, max_leases_per_client, reuse_delay, lock_delay, max_hold, "
-          "stall_timeout, local_access, resources, labels",
+          "stall_timeout, numa_node, local_access, resources, labels",
           "FILE:8: field `pools[1].id`: got nothing; valid: 1..63 of a-z, 0-9 and -, a letter "
           "first, no - last",
           "FILE:9: field `pools[1].resources`: got 3 entries; valid: at most 2, one a slot",

@@ -63,6 +63,7 @@ TEST(ReloadTest, WhatNeedsARestartIsToldFieldByField) {
       {"capacity: 5", "capacity: 5, fairness: FIFO"},
       {"capacity: 5", "capacity: 5, durability: SYNC"},
       {"capacity: 5", "capacity: 5, resources: [a]"},
+      {"capacity: 5", "capacity: 5, numa_node: 0"},
       {"capacity: 5", "capacity: 5, reuse_delay: 1s"},
       {"capacity: 5", "capacity: 5, max_leases_per_client: 1"},
       {"capacity: 5", "capacity: 5, max_waiters_per_client: 1"},

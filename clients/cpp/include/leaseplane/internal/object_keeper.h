@@ -66,7 +66,7 @@ struct ObjectKeeperOptions {
   absl::Duration idle_timeout, max_lifetime, validate_after, leak_after, yield_after;
 };
 
-class ObjectKeeper {
+class ObjectKeeper : public std::enable_shared_from_this<ObjectKeeper> {
  public:
   // An object out of the keeper, with its lease.
   struct Item {
@@ -80,8 +80,10 @@ class ObjectKeeper {
     int64_t thread_id = 0;
     bool leak_told = false;
   };
-  // Iterators of a list stay valid, so a use is found again without a search.
-  using Use = std::list<Item>::iterator;
+  // An item stays in the same node of a list for its life, whichever list that is: to use it again
+  // takes neither memory nor a search.
+  using Items = std::list<Item>;
+  using Use = Items::iterator;
 
   static absl::StatusOr<std::shared_ptr<ObjectKeeper>> Make(Pool pool, ObjectKeeperOptions options);
   ObjectKeeper(Pool pool, ObjectKeeperOptions options);
@@ -89,6 +91,7 @@ class ObjectKeeper {
   ObjectKeeper(const ObjectKeeper&) = delete;
   ObjectKeeper& operator=(const ObjectKeeper&) = delete;
 
+  // What is in use keeps the keeper alive until it has come back (see State::self).
   absl::StatusOr<Use> Acquire(absl::Duration max_wait, CallSite site);
   void Return(Use use, bool discard) noexcept;
   void Sweep();
@@ -101,13 +104,19 @@ class ObjectKeeper {
   struct State;  // behind a pointer: its locks are the library's own
 
   int64_t NowNs() const;
-  absl::StatusOr<Item> Obtain(int64_t deadline_ns, bool waits);
-  absl::StatusOr<Item> AwaitTurn(int64_t deadline_ns);
+  int64_t TickNs() const;
+  bool IsReady(const Item& item, int64_t now_ns) const;
+  bool Reuse(CallSite site, Use& use);
+  // Lists of one.
+  absl::StatusOr<Items> Obtain(int64_t deadline_ns, bool waits);
+  absl::StatusOr<Items> AwaitTurn(int64_t deadline_ns);
   absl::Status Furnish(Item& item);
-  Use Admit(Item item, CallSite site);
+  Use Admit(Items item, CallSite site);
+  void Stamp(Item& item, int64_t now_ns, CallSite site) const;
+  bool Keep(Items& item);
   uint64_t ObjectPoolStats::*WhyGivenBack(const Item& item, bool has_waiters, bool scouting) const;
   void DestroyObject(Item& item) noexcept;
-  void Destroy(Item item) noexcept;
+  void Destroy(Items& items) noexcept;
   void TellLeaks(int64_t now_ns);
   static ObjectUse Describe(const Item& item, int64_t now_ns);
 
@@ -119,6 +128,7 @@ class ObjectKeeper {
   const ObjectKeeperOptions options_;
   const ProcessMark mark_ = ProcessMark::Current();
   std::unique_ptr<State> state_;
+  std::shared_ptr<ObjectKeeper> self_in_child_;  // see Close
 };
 
 }  // namespace internal
