@@ -167,12 +167,14 @@ class Load:
         self.acquire("db", ttl_s=1)
 
     def be_revoked(self):
-        lease = self.acquire("db")
+        """And not notice it."""
+        lease = self.acquire("licence", wait_s=3)
         self.daemon.admin().RevokeLease(
             admin_pb.RevokeLeaseRequest(name=lease.name, reason="test"), **testbed.PATIENT)
+        self.release(lease)
 
     def be_stale(self):
-        lease = self.acquire("licence", wait_s=3)
+        lease = self.acquire("db")
         with contextlib.suppress(grpc.RpcError):
             self.release(lease, token=lease.fencing_token - 1)
         self.release(lease)
