@@ -88,7 +88,7 @@ class ServiceTest(unittest.TestCase):
             for line in (rf"Uid:\t{uid}\t", r"CapBnd:\t0+\n", r"NoNewPrivs:\t1\n",
                          r"Seccomp:\t2\n"):
                 self.assertRegex(status, rf"\n{line}")
-        say(f"keeper {keeper} and worker {worker}: user {uid}, no capability, system calls filtered")
+        say(f"keeper {keeper}, worker {worker}: user {uid}, no capability, system calls filtered")
 
     def worker(self):
         return self.sh(f"cat /proc/{self.property('MainPID')}/task/*/children").split()[0]
@@ -127,7 +127,8 @@ class ServiceTest(unittest.TestCase):
 
     def check_what_is_not_started_again(self):
         """A wrong configuration ends with 78, once; a stop is no failure."""
-        self.sh("cp /etc/leaseplane/config.yaml /root/; echo 'wrong: 1' >>/etc/leaseplane/config.yaml")
+        self.sh("cp /etc/leaseplane/config.yaml /root/; "
+                "echo 'wrong: 1' >>/etc/leaseplane/config.yaml")
         self.assertNotEqual(self.machine.try_sh(f"systemctl restart {UNIT}").returncode, 0)
         self.assertEqual((self.property("ExecMainStatus"), self.property("NRestarts")), ("78", "0"))
         self.sh(f"cp /root/config.yaml /etc/leaseplane/; systemctl start {UNIT}; "
