@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
 #
-# The tasks `package`, `image` and `test deploy` of ./dev, which reads this file.
+# The tasks `package`, `image`, `test manifests` and `test deploy` of ./dev, which reads this file.
 
 # Set by ./dev before it reads this file.
 root=${root:?}
@@ -47,6 +47,24 @@ task_package() {
 # What the tests of the deployment need besides packages: node and npm, from wherever they are.
 install_npm() {
   command -v npm >/dev/null 2>&1 || install_group npm
+}
+
+# The packages of npm that the tests use, into the build folder.
+fetch_npm() { /usr/bin/python3 -B tests/deploy/npm_folder.py; }
+
+test_manifests_if_possible() {
+  if command -v npm >/dev/null 2>&1 && fetch_npm; then
+    test_preset manifests
+  else
+    say "manifests and dashboards are left out: npm or its registry is not to be had"
+  fi
+}
+
+task_test_manifests() {
+  install_npm
+  build_preset dev leaseplaned leaseplane_python_stubs
+  timed "packages of npm" fetch_npm
+  test_preset manifests
 }
 
 # Sets engine; podman before docker, installed if there is neither.

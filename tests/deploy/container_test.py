@@ -24,7 +24,12 @@ class Container:
         podman("run", "-d", "--name", self.name, *CONFINED, *flags, IMAGE, *ON_ANY_PORT, *args)
 
     def __enter__(self):
-        wait_until(lambda: self.leasectl("health").returncode == 0, "the daemon to serve")
+        try:
+            wait_until(lambda: self.leasectl("health").returncode == 0, "the daemon to serve")
+        except AssertionError as error:
+            log = attempt("logs", self.name).stderr
+            self.__exit__()
+            raise AssertionError(log[-2000:]) from error
         return self
 
     def __exit__(self, *_):

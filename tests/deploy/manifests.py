@@ -2,6 +2,7 @@
 """The manifests of deploy/kubernetes, rendered by the real kustomize."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -9,26 +10,11 @@ import tempfile
 import yaml
 
 import podman
+from npm_folder import npm_folder
 
-HERE = pathlib.Path(__file__).resolve().parent
 KUBERNETES = podman.ROOT / "deploy/kubernetes"
 SHAPES = ("sidecar", "sidecar-classic", "daemonset", "statefulset")
 TLS_SHAPES = ("tls/sidecar", "tls/daemonset", "tls/statefulset")
-
-
-def npm_folder():
-    """A folder with the packages of package-lock.json installed."""
-    folder = podman.WORK / "npm"
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = (HERE / "package-lock.json").read_bytes()
-    installed = folder / "installed-lock.json"
-    if not installed.exists() or installed.read_bytes() != wanted:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder,
-                       check=True)
-        installed.write_bytes(wanted)
-    return folder
 
 
 def render(folder):
@@ -56,6 +42,16 @@ def render_with(shape, *components):
             "resources": [f"../{shape}"],
             "components": [f"../components/{component}" for component in components]}))
         return render(folder / "own")
+
+
+def memory_formula():
+    """Bytes for the daemon, for each pool, slot and remote lease, and for the probes, as
+    docs/deploy.md has them, and the text of it."""
+    text = (podman.ROOT / "docs/deploy.md").read_text()
+    (formula,) = re.findall(r"^memory = (.*\n.*)$", text, re.M)
+    units = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
+    terms = re.findall(r"([\d.]+) (B|KiB|MiB)", formula)
+    return [float(number) * units[unit] for number, unit in terms], formula
 
 
 def of_kind(documents, kind):

@@ -101,6 +101,27 @@ class ManifestsTest(unittest.TestCase):
                 self.assertLessEqual({"cpu", "memory"}, resources["requests"].keys())
                 self.assertIn("memory", resources["limits"])
 
+    def test_memory_is_what_the_formula_says(self):
+        """With each slot leased to a remote caller; the sources name the formula."""
+        (daemon, a_pool, a_slot, a_lease, probes), text = manifests.memory_formula()
+        (config_map,) = manifests.of_kind(self.shapes["sidecar"], "ConfigMap")
+        pools = yaml.safe_load(config_map["data"]["config.yaml"])["pools"]
+        slots = sum(pool["capacity"] for pool in pools)
+        needed = daemon + probes + len(pools) * a_pool + slots * (a_slot + a_lease)
+        for shape, template in self.each_template():
+            resources = manifests.container(template, "leaseplane")["resources"]
+            request, limit = (int(re.fullmatch(r"(\d+)Mi", resources[kind]["memory"]).group(1))
+                              for kind in ("requests", "limits"))
+            self.assertGreaterEqual(request << 20, needed, shape)
+            self.assertEqual(limit, 2 * request, shape)
+        sources = [path.read_text() for path in manifests.KUBERNETES.glob("*/*.yaml")
+                   if "/usr/bin/leasectl" in path.read_text()]
+        self.assertEqual(len(sources), 3)
+        terms = text.split("\n")[0]
+        for source in sources:
+            self.assertIn(terms, re.sub(r"\s*\n\s*# ", " ", source))
+        say(f"{needed / (1 << 20):.1f} MiB needed for {len(pools)} pools of {slots} slots")
+
     def test_probes(self):
         for _, template in self.each_template():
             container = manifests.container(template, "leaseplane")

@@ -2,16 +2,17 @@
 """node_modules of the tests, installed once into the build folder by the lock file."""
 
 import fcntl
-import os
 import pathlib
 import shutil
 import subprocess
+
+from podman import WORK
 
 SOURCE = pathlib.Path(__file__).resolve().parent / "npm"
 
 
 def npm_folder():
-    folder = pathlib.Path(os.environ["LEASEPLANE_NPM_DIR"])
+    folder = WORK / "npm"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -24,3 +25,7 @@ def npm_folder():
                            cwd=folder, check=True)
             done.write_bytes(wanted)
     return folder
+
+
+if __name__ == "__main__":
+    print(npm_folder())

@@ -8,7 +8,6 @@ leaseplane_add_python_test(
 leaseplane_add_python_test(
   NAME integration_example_python SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/examples_test.py ARGS python)
 
-set(npm_folder LEASEPLANE_NPM_DIR=${CMAKE_CURRENT_BINARY_DIR}/npm)
 foreach(language node go java ruby)
   leaseplane_add_python_test(
     NAME deploy_example_${language} SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/examples_test.py
@@ -19,9 +18,10 @@ leaseplane_add_python_test(
   LABEL deploy TIMEOUT 900)
 leaseplane_add_python_test(
   NAME deploy_alerts SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/alerts_fire_test.py LABEL deploy)
+set(grafana SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/grafana_test.py TIMEOUT 900
+            ENV LEASEPLANE_WORK_DIR=${PROJECT_BINARY_DIR}/deploy)
 leaseplane_add_python_test(
-  NAME deploy_grafana SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/grafana_test.py
-  LABEL deploy TIMEOUT 900
-  ENV ${npm_folder})
+  NAME deploy_dashboards ${grafana} LABEL "deploy;manifests" ARGS DashboardFilesTest)
+leaseplane_add_python_test(NAME deploy_grafana ${grafana} LABEL deploy ARGS PicturesTest)
 leaseplane_add_python_test(
   NAME deploy_docs SCRIPT ${CMAKE_CURRENT_SOURCE_DIR}/docs_test.py LABEL deploy)

@@ -4,6 +4,7 @@ dashboards finds data, and a run without trouble raises no alert."""
 
 import json
 import subprocess
+import time
 import unittest
 import urllib.request
 
@@ -28,6 +29,7 @@ class PrometheusTest(unittest.TestCase):
         cls.prometheus = cls.scene.prometheus
         cls.scene.run(30)
         testbed.wait_until(lambda: cls.scene.scrapes() > 20, "20 scrapes")
+        cls.end = time.time()
 
     def rules(self, kind):
         groups = self.prometheus.ask("rules", type=kind)["groups"]
@@ -74,11 +76,11 @@ class PrometheusTest(unittest.TestCase):
     def test_every_query_of_every_dashboard_finds_data(self):
         files = sorted((scene.SOURCE / "deploy/grafana/dashboards").glob("*.json"))
         self.assertEqual(len(files), 4)
-        count = 0
+        count, seconds = 0, int(self.end - self.scene.started)
         for path in files:
             made = json.loads(path.read_text())
             for chosen in CHOICES:
-                dashboard = Dashboard(self.prometheus, made, chosen)
+                dashboard = Dashboard(self.prometheus, made, chosen, range_s=seconds, end=self.end)
                 for name, options in dashboard.options.items():
                     self.assertTrue(options, f"{path.name}: ${name}")
                 for panel, answers in dashboard.panels():

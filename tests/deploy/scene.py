@@ -126,13 +126,19 @@ class Load:
         self.stub.ReleaseLease(pb.ReleaseLeaseRequest(
             name=lease.name, fencing_token=token or lease.fencing_token), **testbed.PATIENT)
 
+    def renew(self, lease):
+        self.stub.RenewLease(pb.RenewLeaseRequest(
+            name=lease.name, fencing_token=lease.fencing_token), **testbed.PATIENT)
+
     def remote(self, number):
         """Calm: db, seldom anything else. In a surge everybody wants a licence."""
         while not self.stopping.is_set():
             pool = "licence" if self.surge.is_set() or number == 0 else ("db", "gpu")[number % 2]
             with contextlib.suppress(grpc.RpcError):
                 lease = self.acquire(pool, wait_s=3)
-                self.hold(0.3)
+                self.hold(0.2)
+                self.renew(lease)
+                self.hold(0.1)
                 self.release(lease)
             self.hold(0.05)
 
@@ -161,9 +167,11 @@ class Load:
         self.acquire("db", ttl_s=1)
 
     def be_revoked(self):
-        lease = self.acquire("db")
+        """And not notice it."""
+        lease = self.acquire("licence", wait_s=3)
         self.daemon.admin().RevokeLease(
             admin_pb.RevokeLeaseRequest(name=lease.name, reason="test"), **testbed.PATIENT)
+        self.release(lease)
 
     def be_stale(self):
         lease = self.acquire("db")
@@ -187,8 +195,7 @@ class Load:
             with contextlib.suppress(grpc.RpcError):
                 lease = self.acquire("gpu", wait_s=3, ttl_s=5)
                 for _ in range(10):
-                    self.stub.RenewLease(pb.RenewLeaseRequest(
-                        name=lease.name, fencing_token=lease.fencing_token), **testbed.PATIENT)
+                    self.renew(lease)
                     self.stub.GetLease(pb.GetLeaseRequest(name=lease.name), **testbed.PATIENT)
                     ask = pb.KeepAliveRequest(renewals=[pb.KeepAliveRequest.Renewal(
                         name=lease.name, fencing_token=lease.fencing_token, sequence=1)])

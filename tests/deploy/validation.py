@@ -2,16 +2,17 @@
 """Kubernetes objects against the API's schemas and types, without a cluster; see validate.mjs."""
 
 import json
+import pathlib
 import subprocess
 import tempfile
 
-import manifests
+from npm_folder import npm_folder
 
 
 def faults(objects):
     """What the schemas and the compiler say; empty if all is well."""
-    folder = manifests.npm_folder()
-    script = (manifests.HERE / "validate.mjs").read_text()
+    folder = npm_folder()
+    script = pathlib.Path(__file__).with_name("validate.mjs").read_text()
     (folder / "validate.mjs").write_text(script)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(objects, file)

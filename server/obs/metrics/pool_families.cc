@@ -128,7 +128,7 @@ const std::vector<PoolFamily>& LeaseFamilies() {
        nullptr,
        {{nullptr, Stat<&PoolStats::renewed>}}},
       {"leaseplane_stale_releases_total",
-       "Releases and renewals with a token that was not the lease's.",
+       "Releases of leases that had expired or were taken away.",
        MetricType::Counter,
        nullptr,
        {{nullptr, Stat<&PoolStats::stale_releases>}}},

@@ -1,26 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Debian packages: checked by lintian, installed, used and removed in a root of their own.
+"""The Debian packages: what lintian says of them, what is in them, what their programs load."""
 
-Needs root, and an archive of Debian 12 as the sources of apt on this machine name it.
-"""
-
-import contextlib
 import json
 import os
 import pathlib
 import re
-import shutil
-import signal
 import subprocess
 import tempfile
-import time
 import unittest
 
 SOURCE = pathlib.Path(os.environ["LEASEPLANE_SOURCE_DIR"])
 PACKAGES = pathlib.Path(os.environ["LEASEPLANE_PACKAGE_DIR"])
 NAMES = ("leaseplane", "leaseplane-cli", "libleaseplane-dev")
-# Exposure as systemd-analyze counts it, in tenths: 0 is none, 100 everything.
-EXPOSURE_MAX = 19
 
 
 def run(*command, **kwargs):
@@ -29,14 +20,6 @@ def run(*command, **kwargs):
     if done.returncode != 0:
         raise AssertionError(f"{command} -> {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-def wait_until(condition, what, timeout_s=60):
-    end = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"gave up waiting for {what}")
-        time.sleep(0.05)
 
 
 def deb(name):
@@ -49,48 +32,6 @@ def deb(name):
 def contents(name):
     lines = run("dpkg-deb", "-c", deb(name)).splitlines()
     return {line.split()[5].removeprefix(".") for line in lines if not line.startswith("d")}
-
-
-def mirror():
-    """The archive that this machine uses."""
-    text = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)")
-    for line in text.splitlines():
-        if line.split()[1:] == ["bookworm", "main"]:
-            return line.split()[0]
-    raise AssertionError("apt has no archive of bookworm")
-
-
-class Root:
-    """A minimal Debian in a directory."""
-
-    def __init__(self):
-        self.temp = tempfile.TemporaryDirectory(prefix="lp-root-")
-        self.path = pathlib.Path(self.temp.name)
-        print(f"debootstrap of bookworm into {self.path}", flush=True)
-        self.path.chmod(0o755)  # the service's user has to get in
-        archive = mirror()
-        run("debootstrap", "--variant=minbase", "bookworm", self.path, archive)
-        (self.path / "etc/apt/sources.list").write_text(f"deb {archive} bookworm main\n")
-        # A proxy, if there is one.
-        shutil.copytree("/etc/apt/apt.conf.d", self.path / "etc/apt/apt.conf.d",
-                        dirs_exist_ok=True)
-        shutil.copy("/etc/resolv.conf", self.path / "etc/resolv.conf")
-        (self.path / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
-        (self.path / "usr/sbin/policy-rc.d").chmod(0o755)
-        run("mount", "-t", "proc", "proc", self.path / "proc")
-        self.run("apt-get", "update", "-q")
-
-    def run(self, *command, **kwargs):
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8",
-                           PATH="/usr/sbin:/usr/bin:/sbin:/bin", **kwargs.pop("env", {}))
-        return run("chroot", self.path, *command, env=environment, **kwargs)
-
-    def exists(self, path):
-        return os.path.lexists(f"{self.path}{path}")
-
-    def close(self):
-        run("umount", self.path / "proc")
-        self.temp.cleanup()
 
 
 class CheckTest(unittest.TestCase):
@@ -160,141 +101,6 @@ class CheckTest(unittest.TestCase):
             if done.returncode == 0:
                 return done.stdout.split(":")[0]
         raise AssertionError(f"no package has {path}")
-
-
-@unittest.skipUnless(os.getuid() == 0, "needs root")
-class InstallTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.root = Root()
-        cls.addClassCleanup(cls.root.close)
-        for name in NAMES[:2]:
-            shutil.copy(deb(name), cls.root.path / "root")
-
-    def test_the_whole_life(self):
-        root = self.root
-        self.document = iter(self.blocks_of_document())
-        self.do_next("apt-get install")
-        self.assertIn("install ok installed", root.run("dpkg-query", "-s", "leaseplane"))
-        self.check_user_and_folders()
-        self.do_next("cat > /etc/leaseplane/config.yaml")
-        self.check_unit()
-        self.check_service_works()
-        self.do_next("adduser")
-        self.check_group()
-        self.put_certificates()
-        self.do_next("install -d")
-        self.check_tls()
-        self.do_next("apt-get remove")
-        self.check_gone()
-
-    def blocks_of_document(self):
-        """The commands of docs/deploy/systemd.md; what needs a running systemd is left out."""
-        text = (SOURCE / "docs/deploy/systemd.md").read_text()
-        for block in text.split("```sh")[1:]:
-            kind, _, code = block.split("```")[0].partition("\n")
-            if kind.strip() != "systemd":
-                yield code
-
-    def do_next(self, start):
-        code = next(self.document)
-        self.assertTrue(code.startswith(start), code)
-        if start == "adduser":
-            self.root.run("apt-get", "install", "-q", "-y", "--no-install-recommends", "adduser")
-        print(f"in the root: {code.strip()}", flush=True)
-        self.root.run("sh", "-euc", f"cd /root\n{code}")
-
-    def check_user_and_folders(self):
-        passwd = self.root.run("getent", "passwd", "leaseplane").split(":")
-        self.assertEqual(passwd[5:], ["/var/lib/leaseplane", "/usr/sbin/nologin\n"])
-        form = ("stat", "-c", "%U:%G %a")
-        self.assertEqual(self.root.run(*form, "/var/lib/leaseplane"), "leaseplane:leaseplane 700\n")
-        self.assertEqual(self.root.run(*form, "/run/leaseplane"), "leaseplane:leaseplane 755\n")
-        self.assertEqual(self.root.run(*form, "/etc/leaseplane/config.yaml"), "root:root 644\n")
-
-    def check_unit(self):
-        unit = "/usr/lib/systemd/system/leaseplane.service"
-        done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
-                               f"--root={self.root.path}", "leaseplane.service"],
-                              capture_output=True, text=True, timeout=120)
-        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
-        text = run("systemd-analyze", "security", "--offline=true",
-                   f"--threshold={EXPOSURE_MAX}", f"{self.root.path}{unit}")
-        score = re.search(r"exposure level for leaseplane.service: ([0-9.]+)", text)
-        print(f"systemd-analyze security: {score.group(1)}", flush=True)
-        if not self.root.exists("/usr/bin/deb-systemd-helper"):
-            return
-        self.assertTrue(self.root.exists(
-            "/etc/systemd/system/multi-user.target.wants/leaseplane.service"), "enabled")
-
-    @contextlib.contextmanager
-    def service(self):
-        """As the unit starts it: this user, no arguments. The line that says it is ready."""
-        log = open(self.root.path / "root/log", "wb")
-        self.addCleanup(log.close)
-        environment = dict(os.environ, LEASEPLANE_LISTEN="127.0.0.1:0",
-                           LEASEPLANE_METRICS_LISTEN="127.0.0.1:0")
-        daemon = subprocess.Popen(
-            ["chroot", "--userspec=leaseplane:leaseplane", self.root.path, "/usr/bin/leaseplaned"],
-            stdout=subprocess.PIPE, stderr=log, env=environment)
-        try:
-            line = daemon.stdout.readline().decode()
-            self.assertIn("ready", line, (self.root.path / "root/log").read_text())
-            yield line
-        finally:
-            daemon.send_signal(signal.SIGTERM)
-            self.assertEqual(daemon.wait(60), 0)
-            daemon.stdout.close()
-
-    def check_service_works(self):
-        with self.service():
-            self.root.run("leasectl", "health")
-            held = self.root.run("leasectl", "acquire", "gpu", "-o", "json")
-            self.assertIn('"uid:0"', held)
-            self.assertIn("gpu", self.root.run("leasectl", "pools"))
-            ran = self.root.run("leasectl", "run", "gpu", "--", "sh", "-c", "echo $LEASEPLANE_SLOT",
-                                env={"LEASEPLANE_SERVER_UID": self.uid()})
-            self.assertRegex(ran, r"^\d+$")
-
-    def put_certificates(self):
-        with tempfile.TemporaryDirectory(prefix="lp-") as folder:
-            run(SOURCE / "tests/support/make_certificates.sh", folder)
-            for name, written in (("server.pem", "server.crt"), ("server.key", "server.key"),
-                                  ("ca.pem", "ca.crt"), ("client-uri.pem", "client.crt"),
-                                  ("client-uri.key", "client.key")):
-                shutil.copy(f"{folder}/{name}", self.root.path / "root" / written)
-
-    def check_tls(self):
-        form = ("stat", "-c", "%U:%G %a", "/etc/leaseplane/tls/server.key")
-        self.assertEqual(self.root.run(*form), "root:leaseplane 640\n")
-        with self.service() as line:
-            address = "127.0.0.1:" + re.search(r"grpc=\S+:(\d+)", line).group(1)
-            call = ("leasectl", "--server", address, "--tls-ca", "/root/ca.crt")
-            mine = ("--tls-cert", "/root/client.crt", "--tls-key", "/root/client.key")
-            self.assertIn("spiffe://example.org/app",
-                          self.root.run(*call, *mine, "acquire", "gpu", "-o", "json"))
-            with self.assertRaises(AssertionError):
-                self.root.run(*call, "health")
-            self.root.run("leasectl", "health")
-
-    def uid(self):
-        return self.root.run("id", "-u", "leaseplane").strip()
-
-    def check_group(self):
-        self.assertIn("worker", self.root.run("getent", "group", "leaseplane"))
-
-    def check_gone(self):
-        """Removed and purged, as the last block of the page does."""
-        for path in ("/usr/bin/leaseplaned", "/etc/leaseplane", "/var/lib/leaseplane",
-                     "/run/leaseplane",
-                     "/usr/lib/systemd/system/leaseplane.service"):
-            self.assertFalse(self.root.exists(path), path)
-        self.assertTrue(self.root.exists("/usr/bin/leasectl"), "another package")
-        self.root.run("dpkg", "--purge", "leaseplane-cli")
-        self.assertFalse(self.root.exists("/usr/bin/leasectl"))
-        left = self.root.run("sh", "-c", "find / -xdev -name '*leaseplane*' -not -path '/root/*' "
-                             "-not -path '/proc/*'")
-        self.assertEqual([path for path in left.splitlines() if "/dpkg/" not in path], [])
 
 
 if __name__ == "__main__":
