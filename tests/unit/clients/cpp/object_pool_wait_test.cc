@@ -100,6 +100,9 @@ TEST_F(ObjectPoolTest, IdleObjectsGiveWayToTheDaemonsQueue) {
 }
 
 TEST_F(ObjectPoolTest, ABusyObjectPoolGivesWayAfterAWhile) {
+  daemon_.reset();
+  daemon_options_.pools[0].max_overtake_ns = 3'600'000'000'000;  // nobody turns to the daemon
+  StartDaemon();
   const Pool pool = Open(Connect(), "gpu");
   auto options = Options();
   options.yield_after = absl::Seconds(1);
