@@ -40,7 +40,7 @@ class BashTest(unittest.TestCase):
     def test_commands_are_those_of_the_program(self):
         offered = complete("leasectl", "")
         self.assertLessEqual({"pools", "acquire", "run", "health"}, offered)
-        self.assertEqual(complete("leasectl", "re"), {"renew", "release", "revoke"})
+        self.assertEqual(complete("leasectl", "re"), {"renew", "release", "resume", "revoke"})
         self.assertEqual(complete("leasectl", "--server", "unix:///x", "hea"), {"health"})
 
     def test_options_are_the_programs_and_the_commands(self):

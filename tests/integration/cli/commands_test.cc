@@ -44,7 +44,7 @@ TEST_F(Commands, ListsAreTablesOfOneLineEach) {
             "POOL  STATE   SLOTS  FREE  BUSY  LOCAL  LOCKED  COOLING  QUARANTINED  WAITING  "
             "FAIRNESS  TTL  NOTE\n"
             "gpu   ACTIVE      8     7     1      0       0        0            0        0  "
-            "BOUNDED   15s\n");
+            "BOUNDED   15s  -\n");
   service_.Drain("fans");
   EXPECT_TRUE(Has(Leasectl({"pools"}).output, "BOUNDED   15s  drained: fans\n"));
   const Outcome slots = Leasectl({"slots", "gpu"});

@@ -130,6 +130,7 @@ TEST_F(AcquireCallTest, AGrantThatComesAfterTheCallHasGoneIsGivenBack) {
   const auto tickets = plane.AwaitParked(1);
   ASSERT_EQ(tickets.size(), 1u);
   const auto parked = plane.Take(tickets[0]);  // the engine has decided already
+  ASSERT_TRUE(FakePlane::Await([&] { return server_->open_call_count() == 1; }));
   call.Cancel();
   call.Join();
   EXPECT_TRUE(IsQuiet());
