@@ -144,7 +144,8 @@ void SimWorld::CheckLeaksAreFound() {
     if (StateOf(word) != SlotState::kBusy || processes_.count(session) == 0) continue;
     const auto& held = processes_[session].held;
     const auto lease = held.find(slot);
-    const bool is_known = lease != held.end() && lease->second == GenerationOfWord(word);
+    const bool is_known =
+        lease != held.end() && GenerationOf(lease->second) == GenerationOfWord(word);
     if (!is_known && processes_[session].inbox.empty()) {
       Fail("slot " + std::to_string(slot) + " leaks: its session does not know it");
     }

@@ -186,8 +186,9 @@ void SimWorld::LocalTryAcquire() {
   const auto grant = LocalClient::TryAcquire(pool_->words(), me, true, /*ignores_gate=*/OneIn(10));
   if (!grant) return;
   Note("  session " + std::to_string(me) + " takes slot " + std::to_string(grant->slot));
-  Believe(grant->slot, {MakeToken(authority_->epoch(), grant->gen), me, kNever});
-  process->second.held[grant->slot] = grant->gen;
+  const FencingToken token = MakeToken(authority_->epoch(), grant->gen);
+  Believe(grant->slot, {token, me, kNever});
+  process->second.held[grant->slot] = token;
 }
 
 void SimWorld::LocalRelease() {
@@ -196,7 +197,7 @@ void SimWorld::LocalRelease() {
   auto& held = process->second.held;
   if (held.empty()) return;
   const auto lease = Pick(held);
-  const SlotGrant grant{lease->first, lease->second};
+  const SlotGrant grant{lease->first, GenerationOf(lease->second)};
   const auto believer = believers_.find(grant.slot);
   const bool believes = believer != believers_.end() &&
                         believer->second.session == process->first &&
@@ -232,21 +233,21 @@ void SimWorld::ReadInbox(SessionIndex session) {
     if (message.kind == Message::kAudit) {
       const auto held = process.held.find(message.slot);
       engine_->AuditAnswer(now_, session, message.slot,
-                           held == process.held.end() ? 0 : held->second, message.question,
-                           actions_);
+                           held == process.held.end() ? 0 : GenerationOf(held->second),
+                           message.question, actions_);
       continue;
     }
     engine_->GrantAck(session, message.slot, message.ticket);
     const bool is_wanted = process.waiting.erase(message.ticket) != 0;
     const auto newer = process.held.find(message.slot);
     // Taken back while it was on its way, and the slot is this process's again by another grant.
-    if (newer != process.held.end() && newer->second > message.gen) continue;
-    process.held[message.slot] = message.gen;
+    if (newer != process.held.end() && newer->second > message.token) continue;
+    process.held[message.slot] = message.token;
     if (is_wanted) continue;
     // The waiter had left: the library gives the slot back at once.
     process.held.erase(message.slot);
-    StopBelieving(message.slot, MakeToken(0, message.gen));
-    LocalClient::Release(pool_->words(), session, {message.slot, message.gen});
+    StopBelieving(message.slot, message.token);
+    LocalClient::Release(pool_->words(), session, {message.slot, GenerationOf(message.token)});
   }
 }
 

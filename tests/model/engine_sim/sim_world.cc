@@ -96,10 +96,10 @@ void SimWorld::RestartFresh(bool same_boot) {
   engine_->Recover(now_, ledger_.Contents(), how, actions_);
   CarryOut();
   for (auto& [session, process] : processes_) {
-    for (const auto& [slot, gen] : std::map<SlotIndex, Generation>(process.held)) {
+    for (const auto& [slot, token] : std::map<SlotIndex, FencingToken>(process.held)) {
       const auto believer = believers_.find(slot);
       const bool knows = believer != believers_.end() && believer->second.session == session &&
-                         GenerationOf(believer->second.token) == gen;
+                         believer->second.token == token;
       if (!knows || !engine_->Claim(now_, session, slot, believer->second.token, actions_)) {
         if (knows) Fail("a true claim was refused");
         process.held.erase(slot);
@@ -199,8 +199,7 @@ void SimWorld::CarryOutSends() {
     Note("  session " + std::to_string(send.session) + " is sent slot " +
          std::to_string(send.slot) + " token " + std::to_string(send.token));
     Believe(send.slot, {send.token, send.session, kNever});
-    process->second.inbox.push_back(
-        {Message::kGrant, send.slot, GenerationOf(send.token), send.ticket, 0});
+    process->second.inbox.push_back({Message::kGrant, send.slot, send.token, send.ticket, 0});
   }
 }
 
@@ -238,7 +237,7 @@ void SimWorld::CarryOut() {
     for (const auto& ask : std::exchange(actions_.ask_audit, {})) {
       const auto process = processes_.find(ask.session);
       if (process == processes_.end()) continue;
-      process->second.inbox.push_back({Message::kAudit, ask.slot, ask.gen, 0, ask.question});
+      process->second.inbox.push_back({Message::kAudit, ask.slot, 0, 0, ask.question});
     }
     if (!actions_.ask_all.empty()) Fail("an honest world is taken for damaged");
     actions_.revoke_requested.clear();

@@ -70,12 +70,12 @@ class SimWorld {
   struct Message {
     enum Kind { kGrant, kAudit } kind;
     SlotIndex slot;
-    Generation gen;
-    uint64_t ticket;    // kGrant
-    uint64_t question;  // kAudit
+    FencingToken token;  // kGrant
+    uint64_t ticket;     // kGrant
+    uint64_t question;   // kAudit
   };
   struct Process {
-    std::map<SlotIndex, Generation> held;
+    std::map<SlotIndex, FencingToken> held;
     std::set<uint64_t> waiting;
     std::deque<Message> inbox;
     uint64_t last_ticket = 0;
