@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -15,6 +14,8 @@
 #include <cstdlib>
 #include <string>
 #include <system_error>
+
+#include "tests/crash/step/breakpoints.h"
 
 // Made by the linker: the bounds of the program's own code.
 extern "C" const char __executable_start;
@@ -97,20 +98,16 @@ bool Tracee::AwaitStop(const std::function<void()>& on_blocked) {
 }
 
 Tracee::State Tracee::RunTo(uint64_t address, const std::function<void()>& on_blocked) {
-  const auto debug_register = [this](size_t number, uint64_t value) {
-    const size_t offset = offsetof(struct user, u_debugreg) + number * sizeof(uint64_t);
-    if (ptrace(PTRACE_POKEUSER, tid_, offset, value) != 0) Die("debug register");
-  };
-  debug_register(0, address);
-  debug_register(7, 1);  // local, on execution
+  const bool has_breakpoints = HasBreakpoints();
+  if (has_breakpoints) SetBreakpoint(tid_, address);
   for (;;) {
-    if (!Continue(PTRACE_CONT)) return State::kExited;
+    if (!Continue(has_breakpoints ? PTRACE_CONT : PTRACE_SINGLESTEP)) return State::kExited;
     if (!AwaitStop(on_blocked)) return State::kExited;
     user_regs_struct registers{};
     if (ptrace(PTRACE_GETREGS, tid_, 0, &registers) != 0) return State::kExited;
     if (registers.rip == address) break;
   }
-  debug_register(7, 0);
+  if (has_breakpoints) SetBreakpoint(tid_, 0);
   return address == code_.last ? State::kAtEnd : State::kStepped;
 }
 

@@ -2,8 +2,8 @@
 //
 // Tracee: one thread of another process, driven one instruction at a time. Only instructions of the
 // code under test are counted and stepped; a call that leaves it (libc) runs as a whole to its
-// return, which a hardware breakpoint catches. So "instruction n" is the n-th of the library under
-// test, whatever libc does.
+// return, which a hardware breakpoint catches, or is stepped uncounted on a machine without. So
+// "instruction n" is the n-th of the library under test, whatever libc does.
 //
 // Threads: the one that began the trace (ptrace demands it). Errors: throws.
 #pragma once
