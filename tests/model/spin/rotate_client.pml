@@ -275,11 +275,7 @@ hung_up:   /* the worker is gone for good: all is declared again to the next one
     atomic { flag[t]++ };
     atomic {
       up && IS_NOTED -> mine = life; claim = HELD(t);
-#ifndef MUT_DAMAGED_WORDS_ASKED_AFTER_CRASH
       left = (claim != 0 && !distrusts && !IS_WORD_ITS);
-#else
-      left = (claim != 0 && !IS_WORD_ITS);
-#endif
       declared = (claim != 0 && !left)
     };
     reopen();
