@@ -102,7 +102,7 @@ class Wait {
         flags_(*thread.flags),
         port_(port),
         fifo_(fifo),
-        register_after_ns_(fifo ? 0 : 2 * max_overtake_ns) {}
+        register_after_ns_(fifo ? 0 : max_overtake_ns) {}
 
   // Waits until `deadline_ns` of the port's clock; `started_ns` is when the caller began to wait
   // (earlier than now after kMoved).
