@@ -69,7 +69,7 @@ TEST_F(LocalWaitTest, ALongWaitIsServedByTheDaemonsQueue) {
   EXPECT_TRUE(std::move(held).Release().ok());
   ASSERT_TRUE(waiting.Result().ok()) << waiting.Result().status();
   EXPECT_TRUE(waiting.Result()->still_held());
-  EXPECT_EQ(daemon_->acks(), 1);
+  EXPECT_TRUE(Eventually([this] { return daemon_->acks() == 1; })) << daemon_->acks();
   const Lease& lease = *waiting.Result();
   EXPECT_EQ(daemon_->Audit("gpu", lease.slot(), GenerationOf(lease.token())),
             GenerationOf(lease.token()));
