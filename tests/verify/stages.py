@@ -69,7 +69,8 @@ def _model(name):
 
 
 STAGES = (
-    *(_model(name) for name in ("words", "grant", "audit", "queue", "redeclare", "rotate")),
+    *(_model(name)
+      for name in ("words", "grant", "audit", "queue", "redeclare", "rotate", "renumber")),
     Stage("explorer, depth first", ("BIN/explorer", "--executions=5000000")),
     Stage("explorer, random",
           ("BIN/explorer", "--random", "--seed=RUN", "--executions=2000000"), runs=6),
