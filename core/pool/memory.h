@@ -5,7 +5,8 @@
 // product uses RealMemory.
 //
 // A policy provides U32 and U64 (the shared words), sequentially consistent Load, Store,
-// CompareExchange, FetchAdd, FetchOr, FetchAnd and Exchange, the futex calls, LoadHint and
+// CompareExchange, FetchAdd, FetchOr, FetchAnd and Exchange, the futex calls, SpinRounds and Pause
+// (how long to look before a sleep), LoadHint and
 // StoreHint (of a value that is only a guess, which a later CompareExchange of the slot word
 // judges) and StoreRelease.
 //
@@ -80,6 +81,8 @@ struct RealMemory {
                         uint32_t kind = kAnySleeper) noexcept {
     return shm::FutexWait(word, expected, timeout_ns, kind);
   }
+  static int SpinRounds() noexcept { return shm::SpinRounds(); }
+  static void Pause() noexcept { shm::Pause(); }
   // Of a clock that goes on by itself.
   static int64_t NowNs() noexcept { return shm::NowNs(); }
   // Returns how many it woke.

@@ -33,6 +33,9 @@ namespace leaseplane {
 
 inline constexpr int64_t kSleepCapNs = 1'000'000'000;
 inline constexpr int64_t kStandBackNs = 5'000'000;
+// How much longer a waiter waits among the others for each of them, before it turns to the daemon:
+// its queue, where a grant takes three wakes, would serve none of them sooner.
+inline constexpr int64_t kHandOverNs = 400'000;
 inline constexpr int64_t kNoDeadline = std::numeric_limits<int64_t>::max();
 
 enum class WaitResult : uint8_t {
@@ -93,6 +96,7 @@ struct Ticket {
 //       and sends it; if it cannot be sent the ticket is refused
 //   void Forget(Ticket<M>&);                           no longer known after this returns
 //   void Leave(Ticket<M>&);                            Forget, and the daemon is told
+// REQUIRES a max_overtake_ns of at most 2^55, which nobody lives to see.
 template <class M, class Port>
 class Wait {
  public:
@@ -102,11 +106,12 @@ class Wait {
         flags_(*thread.flags),
         port_(port),
         fifo_(fifo),
-        register_after_ns_(fifo ? 0 : max_overtake_ns) {}
+        max_overtake_ns_(max_overtake_ns) {}
 
   // Waits until `deadline_ns` of the port's clock; `started_ns` is when the caller began to wait
   // (earlier than now after kMoved).
   WaitResult Run(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
+    if (Spin(out)) return WaitResult::kOk;
     for (;;) {
       if (!SessionLives(a_)) return LeaveWith(WaitResult::kGone);
       if (!IsCurrent(a_, flags_)) return LeaveWith(WaitResult::kMoved);
@@ -148,6 +153,19 @@ class Wait {
 
   enum class Next : uint8_t { kAgain, kGot, kGone, kMoved, kTimeout, kQueue, kQueueFull, kDrained };
 
+  // A slot that comes back in less time than a sleep takes. Not counted meanwhile, so whoever gives
+  // it back wakes nobody; and only while nobody else waits, for it would pass them.
+  bool Spin(LocalGrant& out) {
+    if (fifo_) return false;
+    for (int round = M::SpinRounds(); round > 0; --round) {
+      if (WaiterCount(M::Load(*a_.words.wcnt)) != 0) return false;
+      M::Pause();
+      const TryResult result = TryAcquire(thread_, out);
+      if (result != TryResult::kNone) return result == TryResult::kOk;  // else a round says why
+    }
+    return false;
+  }
+
   Next Round(int64_t started_ns, int64_t deadline_ns, LocalGrant& out) {
     const uint32_t seq = M::Load(*a_.words.wseq);                   // 1
     const bool gate_void = flags_.Has(ProcessFlags<M>::kGateVoid);  // once a round
@@ -178,7 +196,7 @@ class Wait {
     if (now_ns >= deadline_ns) return Next::kTimeout;
     int64_t sleep_ns = std::min(deadline_ns - now_ns, stands_back ? kStandBackNs : kSleepCapNs);
     if (!refused_ && !gate_void) {
-      const int64_t until_queue_ns = register_after_ns_ - (now_ns - started_ns);
+      const int64_t until_queue_ns = PatienceNs() - (now_ns - started_ns);
       if (until_queue_ns <= 0) return Next::kQueue;
       sleep_ns = std::min(sleep_ns, until_queue_ns);
     }
@@ -189,6 +207,13 @@ class Wait {
     HasNews();
     has_slept_ = true;
     return Next::kAgain;  // always rescan
+  }
+
+  // How long to wait among the others before the daemon is asked.
+  int64_t PatienceNs() const {
+    const int64_t crowd = WaiterCount(M::LoadHint(*a_.words.wcnt));
+    const int64_t more_ns = std::max<int64_t>(crowd - 1, 0) * kHandOverNs;
+    return max_overtake_ns_ + std::min(more_ns, 9 * max_overtake_ns_);
   }
 
   // Somebody relies on this waiter to look.
@@ -322,7 +347,7 @@ class Wait {
   const ProcessFlags<M>& flags_;
   Port& port_;
   const bool fifo_;
-  const int64_t register_after_ns_;
+  const int64_t max_overtake_ns_;
   bool enlisted_ = false;
   bool has_slept_ = false;
   bool wakes_more_ = false;  // was woken for several slots, perhaps

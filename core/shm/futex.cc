@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,8 +15,18 @@ namespace {
 
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 constexpr int64_t kTimeoutMaxNs = 1'000'000 * kNsPerSecond;
+constexpr int kSpins = 100;
 
 }  // namespace
+
+int SpinRounds() noexcept {
+  static const int rounds = [] {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) == 1 ? 0 : kSpins;
+  }();
+  return rounds;
+}
 
 int64_t NowNs() noexcept {
   timespec now{};

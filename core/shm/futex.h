@@ -19,6 +19,18 @@ bool FutexWait(const std::atomic<uint32_t>& word, uint32_t expected, int64_t tim
 // that are of one of the `kinds`. Returns how many.
 int FutexWake(const std::atomic<uint32_t>& word, int count, uint32_t kinds = ~uint32_t{0}) noexcept;
 
+// How often whoever is about to sleep looks once more first, Pause() before each time: 0 where the
+// thread that could bring news has no other processor to run on.
+int SpinRounds() noexcept;
+// Leaves the core to its other thread for some tens of cycles.
+inline void Pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 // CLOCK_MONOTONIC.
 int64_t NowNs() noexcept;
 

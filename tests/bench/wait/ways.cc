@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -22,8 +23,8 @@ namespace {
 void Sleep(std::atomic<uint32_t>& word, uint32_t seen) {
   ::syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);
 }
-void Wake(std::atomic<uint32_t>& word) {
-  ::syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+void Wake(std::atomic<uint32_t>& word, int count = 1) {
+  ::syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
 }
 
 // S: void Take(); void Give(); in shared memory.
@@ -92,7 +93,8 @@ struct Tickets {
     const uint32_t before = ticket < kPlaces ? 0 : ticket + 1 - kPlaces;
     while (place.call.load() != before) ::sched_yield();
     place.call.store(ticket + 1);
-    if (place.sleeps.load() == ticket + 1) Wake(place.call);
+    // The place's next ticket may be asleep there already, beside this one.
+    if (place.sleeps.load() >= ticket + 1) Wake(place.call, INT_MAX);
   }
 };
 

@@ -70,7 +70,7 @@ bool Acquire(World& world, int id, ThreadContext<SimMemory>& context, LocalGrant
   }
   if (world.config.hot && TryAcquire(context, grant) == TryResult::kOk) return true;
   Port port(world, p, t);
-  Wait<SimMemory, Port> wait(context, port, world.config.fifo, kRegisterNs / 2);
+  Wait<SimMemory, Port> wait(context, port, world.config.fifo, kRegisterNs / 10);
   const WaitResult result = wait.Run(0, kDeadlineNs, grant);
   if (result != WaitResult::kOk) world.oracle.OnWaitFailed(id, result);
   return result == WaitResult::kOk;

@@ -22,6 +22,7 @@ struct Config {
   bool dwells = false;     // threads keep their last slot in the same way
   bool hot = false;        // threads begin with a slot they know, and try it before they wait
   bool turns = false;      // threads stand back for those who wait
+  int spins = 0;           // looks of a thread before it is counted as waiting
   bool finder = false;     // the finder's words are scheduling points, too
   bool hands = false;      // a thread gives back what its process took first, not what it took
   bool locked = false;     // slots are released into LOCKED and reopened by the daemon

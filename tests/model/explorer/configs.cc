@@ -47,6 +47,10 @@ constexpr Named kRegular[] = {
     {"dwell", "threads=0,1,1,2 slots=2 rounds=2 dwells=1 random=1"},
     {"dwell_turns", "threads=0,1,1,2 slots=2 turns=1 rounds=2 dwells=1 random=1"},
     {"dwell_remote", "threads=0,1,1,2 slots=3 remotes=2 rounds=2 dwells=1 random=1"},
+    {"spins", "rounds=2 spins=1 preemptions=2"},
+    {"spins_kill", "threads=0,1,2 spins=2 kills=1 preemptions=1"},
+    {"spins_zombie", "spins=1 turns=1 revokes=1 kills=1 preemptions=1"},
+    {"spins_patience", "remotes=1 spins=1 admin=P preemptions=1"},
     {"queue_after_a_while", "registers=1 preemptions=2"},
     {"queue_full", "registers=1 refusals=1 preemptions=2"},
     {"refused_waiters", "remotes=2 registers=2 refusals=2 revokes=1 admin=P preemptions=1"},
@@ -105,20 +109,12 @@ constexpr Named kRegular[] = {
 };
 
 bool SetNumber(Config& c, const std::string& name, int value) {
-  const std::pair<const char*, int*> fields[] = {{"slots", &c.slots},
-                                                 {"rounds", &c.rounds},
-                                                 {"remotes", &c.remotes},
-                                                 {"bare", &c.bare},
-                                                 {"renumber_after", &c.renumber_after},
-                                                 {"kills", &c.kills},
-                                                 {"revokes", &c.revokes},
-                                                 {"crashes", &c.crashes},
-                                                 {"voids", &c.voids},
-                                                 {"timeouts", &c.timeouts},
-                                                 {"registers", &c.registers},
-                                                 {"refusals", &c.refusals},
-                                                 {"keeps", &c.keeps},
-                                                 {"preemptions", &c.preemptions}};
+  const std::pair<const char*, int*> fields[] = {
+      {"slots", &c.slots},       {"rounds", &c.rounds},     {"remotes", &c.remotes},
+      {"bare", &c.bare},         {"spins", &c.spins},       {"renumber_after", &c.renumber_after},
+      {"kills", &c.kills},       {"revokes", &c.revokes},   {"crashes", &c.crashes},
+      {"voids", &c.voids},       {"timeouts", &c.timeouts}, {"registers", &c.registers},
+      {"refusals", &c.refusals}, {"keeps", &c.keeps},       {"preemptions", &c.preemptions}};
   for (const auto& [field, place] : fields) {
     if (name != field) continue;
     *place = value;

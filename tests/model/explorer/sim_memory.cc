@@ -8,6 +8,7 @@ StoreBuffer SimMemory::buffers[Scheduler::kFibersMax];
 int64_t SimMemory::now_ns = 0;
 bool SimMemory::tracing = false;
 bool SimMemory::quiet = true;
+int SimMemory::spin_rounds = 0;
 const FinderMemory<SimMemory>* SimMemory::quiet_hints = nullptr;
 
 void SimMemory::StoreRelease(U64& word, uint64_t v) {

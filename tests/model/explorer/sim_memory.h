@@ -132,6 +132,10 @@ struct SimMemory {
   // What starved sleepers on `word` are blocked on.
   static const void* StarvedAt(const U32& word) { return reinterpret_cast<const char*>(&word) + 1; }
 
+  static int spin_rounds;
+  static int SpinRounds() { return spin_rounds; }
+  static void Pause() {}
+
   // For turns, which are long over each time somebody looks.
   static int64_t NowNs() { return now_ns += 1'000'000'000; }
   static int64_t now_ns;

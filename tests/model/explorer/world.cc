@@ -59,6 +59,7 @@ void World::ResetWords() {
   finder.Clear();
   finder.Lay(words);
   SimMemory::quiet_hints = config.finder ? nullptr : &finder;
+  SimMemory::spin_rounds = config.spins;
 }
 
 void World::MakeAuthority() {

@@ -72,7 +72,7 @@ class Thread {
   }
   bool Await(LocalGrant& grant) {
     NoQueuePort port;
-    Wait<M, NoQueuePort> wait(context_, port, /*fifo=*/false, /*max_overtake_ns=*/int64_t{1} << 60);
+    Wait<M, NoQueuePort> wait(context_, port, /*fifo=*/false, /*max_overtake_ns=*/int64_t{1} << 55);
     const int64_t now_ns = port.NowNs();
     const WaitResult result = wait.Run(now_ns, now_ns + kWaitNs, grant);
     if (result != WaitResult::kOk && result != WaitResult::kTimeout) ++guard_.failed_waits;

@@ -9,8 +9,8 @@
 // allocation, no system call, no virtual call; Acquire is the same unless it has to wait. On the
 // remote path both are a gRPC call, and block the calling thread.
 // Not promised: order among local callers that do not wait. A waiting caller is passed by others
-// for no longer than the pool's max_overtake (fairness BOUNDED) or never (FIFO). TryAcquire may
-// miss a slot that becomes free while it looks.
+// for no longer than the pool's max_overtake, and where many wait up to ten times as long (fairness
+// BOUNDED), or never (FIFO). TryAcquire may miss a slot that becomes free while it looks.
 #pragma once
 
 #include <cstdint>

@@ -56,7 +56,7 @@ class PoolStressTest : public ::testing::Test {
     for (int i = 0; i < rounds; ++i) {
       LocalGrant grant;
       if (waits) {
-        Wait<M, NoQueuePort> wait(context, port, false, int64_t{1} << 60);
+        Wait<M, NoQueuePort> wait(context, port, false, int64_t{1} << 55);
         const WaitResult result = wait.Run(port.NowNs(), kNoDeadline, grant);
         if (result != WaitResult::kOk) {
           ++errors_;
