@@ -99,6 +99,18 @@ void Scaling(const Settings& settings, Report& report, const std::string& target
   }
 }
 
+// What the machine itself makes of several workers, each of them on a word of its own.
+void FloorScaling(const Settings& settings, Report& report) {
+  Rounds rounds(settings, report);
+  for (const Crew& crew : kCrews) {
+    const Params params{{"capacity", 1}, {"occupancy", 0}, {"crew", crew.name}};
+    rounds.Add("two CAS", params, crew.as, crew.workers, FloorTwoCas());
+  }
+  rounds.Run("pair of one worker", "1 thread");
+  rounds.ReportThroughput(0, "throughput / 1 thread");
+  rounds.ReportThroughput(1, "throughput / 2 threads");
+}
+
 void Peers(const Settings& settings, Report& report, const std::string& target) {
   constexpr uint32_t kUnits = 1024;
   for (const Crew& crew : kCrews) {
@@ -186,6 +198,7 @@ int Main(int argc, char** argv) {
   Report report("local");
   OneThread(settings, report, target);
   Failing(settings, report, target);
+  FloorScaling(settings, report);
   Scaling(settings, report, target);
   Churn(settings, report, target);
   Peers(settings, report, target);
