@@ -6,9 +6,8 @@
 //
 // A policy provides U32 and U64 (the shared words), sequentially consistent Load, Store,
 // CompareExchange, FetchAdd, FetchOr, FetchAnd and Exchange, the futex calls, SpinRounds and Pause
-// (how long to look before a sleep), LoadHint and
-// StoreHint (of a value that is only a guess, which a later CompareExchange of the slot word
-// judges) and StoreRelease.
+// (how long to look before a sleep), LoadHint and StoreHint (of a value that is only a guess, which
+// a later CompareExchange of the slot word judges) and StoreRelease.
 //
 // All but the last three are seq_cst, because the protocol has store-then-load pairs on two words
 // (slot and session, slot and waiter count, gate and slot). Operations carry the order; there are

@@ -96,7 +96,7 @@ struct Ticket {
 //       and sends it; if it cannot be sent the ticket is refused
 //   void Forget(Ticket<M>&);                           no longer known after this returns
 //   void Leave(Ticket<M>&);                            Forget, and the daemon is told
-// REQUIRES a max_overtake_ns of at most 2^55, which nobody lives to see.
+// REQUIRES a max_overtake_ns of at most 2^55, a year; pools have an hour at most.
 template <class M, class Port>
 class Wait {
  public:
