@@ -110,8 +110,8 @@ bool ObjectKeeper::IsReady(const Item& item, int64_t now_ns) const {
 // The usual case: the object used last is idle and sound.
 bool ObjectKeeper::Reuse(CallSite site, Use& use) {
   const int64_t tick_ns = TickNs();
-  const MutexLock lock(&state_->mu);
   State& s = *state_;
+  const MutexLock lock(&s.mu);
   const int64_t now_ns = tick_ns + s.suspended_ns;
   if (s.closed || s.idle.empty() || !IsReady(s.idle.back(), now_ns)) return false;
   use = std::prev(s.idle.end());
@@ -242,6 +242,7 @@ uint64_t ObjectPoolStats::*ObjectKeeper::WhyGivenBack(const Item& item, bool has
 // To the next in line or among the idle; false: it is to be given up.
 bool ObjectKeeper::Keep(Items& item) {
   State& s = *state_;
+  s.mu.AssertHeld();
   if (const auto reason = WhyGivenBack(item.front(), !s.waiters.empty(), s.scouting)) {
     ++(s.stats.*reason);
     return false;
@@ -262,8 +263,8 @@ void ObjectKeeper::Return(Use use, bool discard) noexcept {
   std::shared_ptr<ObjectKeeper> self;  // goes after the lock
   Items item;
   {
-    const MutexLock lock(&state_->mu);
     State& s = *state_;
+    const MutexLock lock(&s.mu);
     item.splice(item.end(), s.used, use);
     use->idle_ns = tick_ns + s.suspended_ns;
     if (s.used.empty()) self = std::move(s.self);

@@ -62,9 +62,12 @@ void PoolRuntime::Rotate(PoolSegments segments, std::byte* sess, Epoch epoch, Ge
 
 // Carried out after what earlier steps had to say: a grant in the old memory comes before.
 void PoolRuntime::TellMoved() {
-  const std::vector<SessionIndex> sessions = outlets_.attach->TakeOpened(handle_);
+  std::vector<SessionIndex> sessions;
   {
+    // A session that ends at this moment is not among them, or is taken out of them afterwards: its
+    // word says that it has ended before NoteClaimsDone asks for the lock.
     obs::MutexLock lock(&mu_);
+    sessions = outlets_.attach->TakeOpened(handle_);
     awaited_ = sessions;
     if (awaited_.empty()) recover_until_ns = obs::BootNowNs();
   }

@@ -47,6 +47,8 @@ struct Outlets {
 
 // The shared memory of a pool, as it is between two rotations. Whoever uses it holds a reference.
 struct PoolMemory {
+  PoolMemory(PoolSegments of, PoolWords<RealMemory> in) : segments(std::move(of)), words(in) {}
+
   PoolSegments segments;
   PoolWords<RealMemory> words;
 };

@@ -3,7 +3,8 @@
 // A process that maps a pool as a client does and then writes what no client would: anything,
 // anywhere in DATA. When its session is taken from it, it goes on through the mapping it has.
 //   hostile_writer SOCKET POOL SEED SECONDS [KIND]
-// KIND is one of the names below; without it they take turns. Prints the number of its writes.
+// KIND is one of the names below; without it they take turns, but for `harmless`, which writes as
+// much into memory of its own: what others suffer from the load alone. Prints the number of writes.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -31,12 +32,14 @@ class Attacker {
         self_(self),
         random_(seed),
         data_(pool.mapped->base().data),
-        word_count_(pool.mapped->geometry.data_bytes / sizeof(uint64_t)) {}
+        word_count_(pool.mapped->geometry.data_bytes / sizeof(uint64_t)),
+        own_(word_count_) {}
 
   struct Kind {
     const char* name;
     void (Attacker::*burst)();
   };
+  static constexpr Kind Harmless() { return {"harmless", &Attacker::OwnMemory}; }
   static const std::vector<Kind>& Kinds() {
     static const std::vector<Kind> all = {
         {"random", &Attacker::Random},   {"bit_flips", &Attacker::BitFlips},
@@ -66,6 +69,9 @@ class Attacker {
     ++writes_;
   }
 
+  void OwnMemory() {
+    for (int i = 0; i < kBurst; ++i) Put(own_[random_() % word_count_], random_());
+  }
   void Random() {
     for (int i = 0; i < kBurst; ++i) Put(random_() % 2 == 0 ? Anywhere() : AnySlot(), random_());
   }
@@ -157,6 +163,7 @@ class Attacker {
   std::mt19937_64 random_;
   std::byte* data_;
   const uint64_t word_count_;
+  std::vector<std::atomic<uint64_t>> own_;
   std::vector<uint64_t> remembered_;
   uint64_t writes_ = 0;
 };
@@ -168,7 +175,9 @@ int Attack(int argc, char** argv) {
   Attacker attacker(session.OpenPool(argv[2]), session.index(), seed);
   const auto& kinds = Attacker::Kinds();
   std::mt19937_64 random(seed);
+  const Attacker::Kind harmless = Attacker::Harmless();
   const Attacker::Kind* only = nullptr;
+  if (argc > 5 && std::string(harmless.name) == argv[5]) only = &harmless;
   for (const auto& kind : kinds) {
     if (argc > 5 && std::string(kind.name) == argv[5]) only = &kind;
   }

@@ -57,7 +57,7 @@ def _fuzz(target):
     program = f"BUILD/fuzz/bin/fuzz_{target}"
     return Stage(f"fuzzing: {target}",
                  ("/usr/bin/python3", "ROOT/tests/verify/run_fuzzer.py", program,
-                  f"ROOT/tests/fuzz/corpus/{target}", "BUILD/verify/fuzz", "900"),
+                  f"ROOT/tests/fuzz/corpus/{target}", "BUILD/verify/fuzz", "600"),
                  needs=(program,))
 
 
@@ -109,8 +109,7 @@ STAGES = (
     *(_fuzz(target) for target in ("scan", "attach", "config", "request", "ledger", "store")),
     Stage("gRPC abuse", ("/usr/bin/python3", "ROOT/tests/abuse/abuse_test.py"),
           env=(("LEASEPLANE_ABUSE_SCALE", "50"),), alone=True),
-    Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=60", "--seed=RUN"),
-          alone=True),
+    Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=60", "--seed=RUN")),
 )
 
 

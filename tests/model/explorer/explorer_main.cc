@@ -18,6 +18,8 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
+#include <string>
 
 #include "tests/model/explorer/world.h"
 #include "tests/support/verify_ledger.h"
@@ -48,6 +50,16 @@ Options Parse(int argc, char** argv) {
         equals == std::string::npos ? "" : argument.substr(equals + 1);
   }
   return options;
+}
+
+// The name of an option that means nothing here; empty: there is none.
+std::string UnknownIn(const Options& options) {
+  const std::set<std::string> own = {"config", "list", "replay", "seconds", "seed", "trace"};
+  Config scratch;
+  for (const auto& [name, value] : options.values) {
+    if (own.count(name) == 0 && !SetField(scratch, name, value)) return name;
+  }
+  return "";
 }
 
 struct Explored {
@@ -156,6 +168,11 @@ void Record(const Options& options, const Explored& sum) {
 
 int Main(int argc, char** argv) {
   const Options options = Parse(argc, argv);
+  if (const std::string unknown = UnknownIn(options); !unknown.empty()) {
+    std::fprintf(stderr, "unknown option '%s'; the head of explorer_main.cc lists them\n",
+                 unknown.c_str());
+    return 64;
+  }
   const std::string wanted = "," + options.Get("config") + ",";
   auto world = std::make_unique<World>();
   SimMemory::tracing = options.Has("trace");
