@@ -184,7 +184,8 @@ class Hostile(unittest.TestCase):
             "hostile writes": sum(int(text) for text in outputs[:-1]),
             "renewals of leases that stood": sum(keeper.renewals for keeper in self.kept),
             "remote leases meanwhile": churn.leases,
-            "calls of an honest neighbour": granted + none, "max ms of one of its calls": slowest_ms}
+            "calls of an honest neighbour": granted + none,
+            "max ms of one of its calls": slowest_ms}
 
     def violations_were_dealt_with(self, before, after):
         violations = after['leaseplane_integrity_violations_total{pool="attacked"}']
