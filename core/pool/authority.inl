@@ -213,14 +213,19 @@ bool Authority<M>::Restore(SlotIndex slot, SessionIndex owner, FencingToken toke
   const SlotWord want = BusyWord(owner, gen);
   const SlotWord seen = M::Load(words_.Slot(slot));
   if (seen != want) {
-    const bool overwritable = !IsWellFormed(seen) || StateOf(seen) == SlotState::kFree;
+    // A quarantined word is damage, whatever it looks like.
+    const bool overwritable =
+        s.quarantined || !IsWellFormed(seen) || StateOf(seen) == SlotState::kFree;
     if (!overwritable || !M::CompareExchange(words_.Slot(slot), seen, want)) {
       OfferSlot(slot);  // I5: the bit may have been 0 for a moment
       return false;
     }
   }
-  // A slot that nobody was granted since Initialize takes the lease's numbering as its own.
-  s.gen_max = s.pristine ? gen : std::max(s.gen_max, gen);
+  // A slot that nobody was granted since Initialize takes the lease's numbering as its own. One for
+  // which another lease was restored, and taken back again before anything could be granted, too;
+  // but if that one was true, its numbers are not to be granted twice.
+  if (!s.pristine && !s.grantable && gen < s.gen_max) s.bump_next = true;
+  s.gen_max = s.pristine || !s.grantable ? gen : std::max(s.gen_max, gen);
   s.pristine = false;
   SetBase(slot, EpochOf(token));
   s.daemon_held = owner == kOwnerDaemon;

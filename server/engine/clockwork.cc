@@ -121,7 +121,7 @@ void PoolEngine::FireTimers(Instant now, Actions& actions) {
         break;
       }
       case TimerKind::kRepairDue:
-        RepairDamaged(now, slot);
+        RepairDamaged(now, slot, actions);
         break;
     }
   }
@@ -147,20 +147,20 @@ void PoolEngine::OpenDamageCase(Instant now, SlotIndex slot, Actions& actions) {
   timers_.Set({now.boot_ns + kDamageClaimTime, TimerKind::kRepairDue, slot});
 }
 
-void PoolEngine::RepairDamaged(Instant now, SlotIndex slot) {
+void PoolEngine::RepairDamaged(Instant now, SlotIndex slot, Actions& actions) {
   const AuditBook::DamageCase* damage = audits_.FindDamage(slot);
   if (damage == nullptr || is_damaged_ || !authority_.shadow(slot).quarantined) {
     audits_.CloseDamage(slot);
     return;
   }
   bool is_done = false;
-  if (damage->session != kOwnerNone && sessions_.IsActive(damage->session)) {
-    const FencingToken token = MakeToken(authority_.shadow(slot).base_epoch, damage->gen);
-    is_done = authority_.Restore(slot, damage->session, token, now.boot_ns);
-  }
+  const bool is_claimed = damage->session != kOwnerNone && sessions_.IsActive(damage->session);
+  const FencingToken token = MakeToken(authority_.shadow(slot).base_epoch, damage->gen);
+  if (is_claimed) is_done = authority_.Restore(slot, damage->session, token, now.boot_ns);
   if (!is_done && !slots_.is_cooling(slot)) {
     authority_.Repair(slot);
     is_done = !authority_.shadow(slot).quarantined;
+    if (is_done && is_claimed) actions.local_lease_ended.push_back({damage->session, slot, token});
     if (is_done && slots_.is_admin_locked(slot)) authority_.Lock(slot);
   }
   if (is_done) {

@@ -29,8 +29,8 @@ uint64_t PoolEngine::EndRemoteLease(Instant now, SlotIndex slot, LeaseState ende
   const LeaseId id = lease.record.id;
   const Generation gen = GenerationOf(lease.record.token);
   const int64_t held_ns = now.boot_ns - lease.granted_at_ns;
-  if (lease.revoke_at_ns != kNever) {
-    timers_.Cancel({lease.revoke_at_ns, TimerKind::kRevokeDue, slot});
+  if (lease.record.revoke_at_ns != kNever) {
+    timers_.Cancel({lease.record.revoke_at_ns, TimerKind::kRevokeDue, slot});
   }
   last_seq_ = ledger_.EndLease(slot, ended_as, now);  // E1
   leases_.End(slot, ended_as, now);
@@ -71,6 +71,37 @@ void PoolEngine::SlotLeft(Instant now, SlotIndex slot, bool abrupt) {
   } else {
     OpenSlot(slot);
   }
+}
+
+// What was cooling when the worker before ended goes on cooling. How a remote lease ended is known;
+// another word that an inherited segment has LOCKED may be that of a holder that died.
+void PoolEngine::RestoreCooling(Instant now, const LastEnds& ends, bool same_boot) {
+  if (!release_locked_) return;
+  for (SlotIndex slot = 0; slot < authority_.capacity(); ++slot) {
+    if (leases_.At(slot) != nullptr || slots_.is_cooling(slot)) continue;
+    const Tombstone* end = ends[slot];
+    if (!is_fresh_) {
+      const SlotWord word = authority_.LoadWord(slot);
+      if (StateOf(word) != SlotState::kLocked) continue;
+      const bool is_its = end != nullptr && GenerationOf(end->token) == GenerationOfWord(word);
+      if (!is_its) end = nullptr;
+    } else if (end == nullptr) {
+      continue;
+    }
+    const bool was_released = end != nullptr && end->ended_as == LeaseState::kReleased;
+    const int64_t delay_ns = options_.reuse_delay_ns + (was_released ? 0 : options_.lock_delay_ns);
+    int64_t ago_ns = 0;
+    if (end != nullptr) {
+      ago_ns = same_boot ? now.boot_ns - end->ended_at_ns : now.unix_ns - end->ended_unix_ns;
+    }
+    const int64_t rest_ns = std::min(delay_ns, delay_ns - ago_ns);
+    if (rest_ns > 0) CoolUntil(slot, now.boot_ns + rest_ns);
+  }
+}
+
+// A slot of new memory that is to cool must not be free there in the meantime.
+void PoolEngine::KeepClosed(SlotIndex slot) {
+  if (is_fresh_ && slots_.is_cooling(slot)) ApplyLock(slot);
 }
 
 void PoolEngine::CoolUntil(SlotIndex slot, int64_t until_ns) {

@@ -29,7 +29,7 @@ LiveLease& LeaseTable::Add(LeaseRecord record) {
     spare_.pop_back();
     place->granted_at_ns = 0;
     place->commit_seq = 0;
-    place->revoke_at_ns = kNever;
+    place->term_seq = 0;
   }
   place->record = std::move(record);
   const LeaseRecord& added = place->record;

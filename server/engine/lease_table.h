@@ -24,9 +24,11 @@ namespace leaseplane::engine {
 
 struct LiveLease {
   LeaseRecord record;
-  int64_t granted_at_ns = 0;      // of this life of the engine
-  uint64_t commit_seq = 0;        // of the grant, if its answer had to wait for the disk
-  int64_t revoke_at_ns = kNever;  // a revocation with grace is under way
+  int64_t granted_at_ns = 0;  // of this life of the engine
+  // Of the grant, and of the last write that raised the ttl, if their answers have to wait for the
+  // disk; else 0.
+  uint64_t commit_seq = 0;
+  uint64_t term_seq = 0;
 };
 
 // The end of a lease is acted on this much after its deadline.

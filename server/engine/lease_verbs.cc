@@ -33,12 +33,13 @@ Result<Renewed> PoolEngine::Renew(Instant now, int64_t received_at_ns, const Hol
     return RefuseTtl(options_);
   }
   const int64_t end_ns =
-      std::min({now.boot_ns + ttl_ns, record.max_end_at_ns, lease->revoke_at_ns});
+      std::min({now.boot_ns + ttl_ns, record.max_end_at_ns, record.revoke_at_ns});
   const int64_t old_ttl_ns = record.ttl_ns;
   record.deadline_at_ns = std::max(record.deadline_at_ns, end_ns);
   // After a restart of the host the lease gets its ttl again; that must cover what is promised now.
   record.ttl_ns = std::max(ttl_ns, record.deadline_at_ns - now.boot_ns);
-  last_seq_ = ledger_.RenewLease(record.slot, record.ttl_ns, record.deadline_at_ns);
+  const uint64_t seq = WriteTerm(record);
+  if (seq != 0 && WaitsForDisk(record.ttl_ns, old_ttl_ns)) lease->term_seq = seq;
   leases_.SetEndAt(record.slot, std::max(leases_.EndAt(record.slot),
                                          record.deadline_at_ns + AgeOutGuardNs(record.ttl_ns)));
   ++stats_.renewed;
@@ -47,8 +48,16 @@ Result<Renewed> PoolEngine::Renew(Instant now, int64_t received_at_ns, const Hol
   renewed.result.lease = std::move(granted.grant.lease);
   renewed.result.queued_ns = granted.grant.queued_ns;
   renewed.result.renew_interval_ns = granted.grant.renew_interval_ns;
-  renewed.commit_seq = WaitsForDisk(record.ttl_ns, old_ttl_ns) ? last_seq_ : 0;
+  // Of a renewal that was made again, too: the first one may still be on its way to the disk.
+  renewed.commit_seq = WaitsForDisk(record.ttl_ns, 0) ? lease->term_seq : 0;
   return renewed;
+}
+
+// 0: nothing that has to survive the host.
+uint64_t PoolEngine::WriteTerm(const LeaseRecord& record) {
+  const uint64_t seq = ledger_.RenewLease(record.slot, TermOf(record));
+  if (seq != 0) last_seq_ = seq;
+  return seq;
 }
 
 Result<Released> PoolEngine::Release(Instant now, const HolderRef& holder, bool allow_missing,

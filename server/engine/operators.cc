@@ -70,11 +70,13 @@ Result<LeaseInfo> PoolEngine::Revoke(Instant now, const LeaseId& id, int64_t gra
     return info;
   }
   const int64_t due_ns = now.boot_ns + std::min(grace_ns, kTtlMax);
-  if (due_ns < lease->revoke_at_ns) {
-    if (lease->revoke_at_ns != kNever) {
-      timers_.Cancel({lease->revoke_at_ns, TimerKind::kRevokeDue, slot});
+  LeaseRecord& record = lease->record;
+  if (due_ns < record.revoke_at_ns) {
+    if (record.revoke_at_ns != kNever) {
+      timers_.Cancel({record.revoke_at_ns, TimerKind::kRevokeDue, slot});
     }
-    lease->revoke_at_ns = due_ns;
+    record.revoke_at_ns = due_ns;
+    WriteTerm(record);
     timers_.Set({due_ns, TimerKind::kRevokeDue, slot});
     actions.revoke_requested.push_back({id, due_ns - now.boot_ns});
   }

@@ -301,7 +301,7 @@ class PoolEngine {
   void HandleFindings(Instant now, const std::vector<SlotEvent>& events, Actions& actions);
   void FireTimers(Instant now, Actions& actions);
   void WaitEnded(Instant now, const Timer& timer, Actions& actions);
-  void RepairDamaged(Instant now, SlotIndex slot);
+  void RepairDamaged(Instant now, SlotIndex slot, Actions& actions);
   void AccountForAbsence(int64_t now_ns);
   void AuditHolds(Instant now, Actions& actions);
   void EndOverdueHolds(Instant now, Actions& actions);
@@ -315,7 +315,13 @@ class PoolEngine {
                     RecoverReport& report, Actions& actions);
   bool PutLeaseWord(Instant now, const LeaseRecord& record, RecoverReport& report,
                     Actions& actions);
-  void FreeUnwrittenGrants(Instant now, RecoverReport& report, Actions& actions);
+  // Of each slot the last lease that is known to have ended, or null.
+  using LastEnds = std::vector<const Tombstone*>;
+  void FreeUnwrittenGrants(Instant now, const LastEnds& ends, RecoverReport& report,
+                           Actions& actions);
+  uint64_t WriteTerm(const LeaseRecord& record);
+  void RestoreCooling(Instant now, const LastEnds& ends, bool same_boot);
+  void KeepClosed(SlotIndex slot);
   void ApplyLock(SlotIndex slot);
   bool IsBelievable(SlotIndex slot, FencingToken token) const;
   bool WasBelieved(SessionIndex session, SlotIndex slot, FencingToken token) const;
@@ -361,7 +367,7 @@ class PoolEngine {
   HoldEstimate holds_;
   uint64_t next_ticket_;
   uint64_t next_arrival_ = 1;
-  uint64_t last_seq_ = 0;                // the ledger's latest
+  uint64_t last_seq_ = kInheritedSeq;    // the ledger's latest
   int64_t gate_hold_until_ns_ = 0;       // an adopted gate does not open before
   uint64_t local_grants_unscanned_ = 0;  // by the engine, since the last Scan
   int64_t heard_ns_ = 0;  // of the last step that looked at deadlines: this process was running

@@ -23,6 +23,15 @@ std::vector<SlotIndex> WithheldBy(const LedgerContents& contents) {
   return slots;
 }
 
+// The last lease of each slot that is known to have ended.
+std::vector<const Tombstone*> LastEndsOf(const LedgerContents& contents, uint32_t capacity) {
+  std::vector<const Tombstone*> ends(capacity);
+  for (const Tombstone& tombstone : contents.tombstones) {
+    if (tombstone.slot < capacity) ends[tombstone.slot] = &tombstone;
+  }
+  return ends;
+}
+
 }  // namespace
 
 RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
@@ -47,6 +56,7 @@ RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
   for (const LeaseRecord& record : contents.leases) {
     RestoreLease(now, record, how, report, actions);
   }
+  const LastEnds ends = LastEndsOf(contents, authority_.capacity());
   const bool awaits_claims = is_fresh_ && how.await_claims;
   for (const LockRecord& lock : contents.locks) {
     if (lock.slot >= authority_.capacity()) continue;
@@ -57,8 +67,10 @@ RecoverReport PoolEngine::Recover(Instant now, const LedgerContents& contents,
     ++report.locks_applied;
   }
   // After the locks: what is freed here must not be offered for a moment before it is locked.
-  if (!is_fresh_) FreeUnwrittenGrants(now, report, actions);
+  if (!is_fresh_) FreeUnwrittenGrants(now, ends, report, actions);
+  RestoreCooling(now, ends, how.same_boot);
   if (!awaits_claims) {
+    for (SlotIndex slot = 0; slot < authority_.capacity(); ++slot) KeepClosed(slot);
     state_ = PoolState::kActive;
     OnReleased(now, actions);  // slots released while nobody looked
   }
@@ -82,11 +94,16 @@ void PoolEngine::RestoreLease(Instant now, LeaseRecord record, const RecoverOpti
   if (!same_boot && record.max_end_at_ns != kNever) {
     record.max_end_at_ns = now.boot_ns + options_.max_duration_ns;  // the old clock is gone
   }
+  if (!same_boot) record.revoke_at_ns = kNever;
   record.max_end_at_ns = std::max(record.max_end_at_ns, record.deadline_at_ns);
-  last_seq_ = ledger_.RenewLease(slot, record.ttl_ns, record.deadline_at_ns);
+  WriteTerm(record);
+  if (record.revoke_at_ns != kNever)
+    timers_.Set({record.revoke_at_ns, TimerKind::kRevokeDue, slot});
   const bool has_word = PutLeaseWord(now, record, report, actions);
   LiveLease& lease = leases_.Add(std::move(record));
   lease.granted_at_ns = now.boot_ns;
+  // Whether the worker before had told anybody, or only written it down, is not known.
+  if (WaitsForDisk(lease.record.ttl_ns, 0)) lease.commit_seq = lease.term_seq = kInheritedSeq;
   if (has_word) {
     ++report.leases_restored;
   } else {
@@ -130,7 +147,8 @@ bool PoolEngine::PutLeaseWord(Instant now, const LeaseRecord& record, RecoverRep
   return false;
 }
 
-void PoolEngine::FreeUnwrittenGrants(Instant now, RecoverReport& report, Actions& actions) {
+void PoolEngine::FreeUnwrittenGrants(Instant now, const LastEnds& ends, RecoverReport& report,
+                                     Actions& actions) {
   for (SlotIndex slot = 0; slot < authority_.capacity(); ++slot) {
     if (leases_.At(slot) != nullptr) continue;
     if (authority_.shadow(slot).quarantined) {
@@ -140,9 +158,14 @@ void PoolEngine::FreeUnwrittenGrants(Instant now, RecoverReport& report, Actions
     }
     const SlotWord word = authority_.LoadWord(slot);
     if (StateOf(word) != SlotState::kBusy || OwnerOf(word) != kOwnerDaemon) continue;
-    if (authority_.TakeBack(slot, kOwnerDaemon, GenerationOfWord(word))) {
+    const Generation gen = GenerationOfWord(word);
+    if (authority_.TakeBack(slot, kOwnerDaemon, gen)) {
       ++report.words_freed;
-      SlotLeft(now, slot, /*abrupt=*/false);
+      // Or written down and ended already, but for its word.
+      const Tombstone* end = ends[slot];
+      SlotLeft(now, slot,
+               end != nullptr && GenerationOf(end->token) == gen &&
+                   end->ended_as != LeaseState::kReleased);
     }
   }
 }
@@ -186,6 +209,7 @@ void PoolEngine::EndRecovery(Instant now, Actions& actions) {
     // Locks first: a slot must not be free for a moment before it is locked.
     for (SlotIndex slot = 0; slot < authority_.capacity(); ++slot) {
       if (slots_.is_admin_locked(slot)) ApplyLock(slot);
+      KeepClosed(slot);
       authority_.Repair(slot);
     }
     OnReleased(now, actions);

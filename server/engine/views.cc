@@ -23,8 +23,8 @@ LeaseInfo PoolEngine::Describe(Instant now, const LiveLease& lease) const {
   info.remaining_ns = std::max<int64_t>(rest_ns, 0);
   info.acquired_unix_ns = record.acquired_unix_ns;
   info.expires_unix_ns = now.unix_ns + rest_ns;
-  if (lease.revoke_at_ns != kNever) {
-    info.revoke_in_ns = std::max<int64_t>(lease.revoke_at_ns - now.boot_ns, 1);
+  if (lease.record.revoke_at_ns != kNever) {
+    info.revoke_in_ns = std::max<int64_t>(lease.record.revoke_at_ns - now.boot_ns, 1);
   }
   return info;
 }

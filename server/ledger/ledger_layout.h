@@ -30,7 +30,7 @@
 namespace leaseplane::ledger {
 
 inline constexpr uint64_t kLedgerMagic = 0x31524544474C504CULL;  // "LPLGDER1" as stored
-inline constexpr uint32_t kLedgerVersion = 2;
+inline constexpr uint32_t kLedgerVersion = 3;
 inline constexpr uint32_t kHeaderBytes = 4096;
 inline constexpr uint64_t kTermBit = uint64_t{1} << 63;
 
@@ -58,10 +58,11 @@ static_assert(sizeof(LedgerHeader) <= kHeaderBytes);
 struct LeaseTerm {
   int64_t ttl_ns;
   int64_t deadline_at_ns;
-  uint32_t checksum;  // of the token and the two above
+  int64_t revoke_at_ns;
+  uint32_t checksum;  // of the token and what is above
   uint32_t reserved;
 };
-static_assert(sizeof(LeaseTerm) == 24);
+static_assert(sizeof(LeaseTerm) == 32);
 
 // Encoded metadata: a byte count of two bytes before each key and each value.
 inline constexpr size_t kMetadataEncodedMax =
@@ -82,8 +83,8 @@ struct LeaseBody {
   // principal, client id, metadata, without gaps
   char text[engine::kPrincipalBytesMax + engine::kClientIdBytesMax + kMetadataEncodedMax];
 };
-static_assert(sizeof(LeaseBody) == 792 && alignof(LeaseBody) == 8);
-static_assert(offsetof(LeaseBody, slot) == 52 && offsetof(LeaseBody, text) == 116);
+static_assert(sizeof(LeaseBody) == 808 && alignof(LeaseBody) == 8);
+static_assert(offsetof(LeaseBody, slot) == 68 && offsetof(LeaseBody, text) == 132);
 
 struct TombstoneBody {
   uint32_t checksum;  // of the number and of everything below that is in use

@@ -156,15 +156,15 @@ uint64_t MappedLedger::PutLease(const engine::LeaseRecord& record) {
   return seq;
 }
 
-uint64_t MappedLedger::RenewLease(SlotIndex slot, int64_t ttl_ns, int64_t deadline_at_ns) {
+uint64_t MappedLedger::RenewLease(SlotIndex slot, const engine::LeaseTerm& to) {
   RequireLedger(slot < file_->max_capacity() && *file_->lease_word(slot) != 0,
                 "RenewLease without a live lease");
   uint64_t* word = file_->lease_word(slot);
   LeaseBody* body = file_->lease_body(slot);
-  const bool is_same_ttl = body->terms[TermOfWord(*word)].ttl_ns == ttl_ns;
+  const bool is_same_ttl = body->terms[TermOfWord(*word)].ttl_ns == to.ttl_ns;
   WithdrawClean();
   const uint64_t seq = is_same_ttl ? 0 : NextSeq();
-  const LeaseTerm term = MakeTerm(TokenOfWord(*word), ttl_ns, deadline_at_ns);
+  const LeaseTerm term = MakeTerm(TokenOfWord(*word), to);
   file_->stores().Copy(&body->terms[1 - TermOfWord(*word)], &term, sizeof term);
   file_->stores().Publish(word, *word ^ kTermBit);
   if (!is_same_ttl) dirty_leases_.Add(slot);

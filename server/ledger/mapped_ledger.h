@@ -71,11 +71,12 @@ class MappedLedger final : public engine::LedgerPort {
   // What the file holds now. Cost: a pass over all slots; for start and tests.
   engine::LedgerContents Contents() const;
 
-  // LedgerPort. The numbers returned rise by one with every write, from 1 in each process.
+  // LedgerPort. The numbers returned rise by one with every write, from 1 (what
+  // the file held) in each process.
   // RenewLease with an unchanged ttl changes nothing that the store keeps (an instant is worthless
   // after a reboot) and returns 0: nothing to wait for.
   uint64_t PutLease(const engine::LeaseRecord& record) override;
-  uint64_t RenewLease(SlotIndex slot, int64_t ttl_ns, int64_t deadline_at_ns) override;
+  uint64_t RenewLease(SlotIndex slot, const engine::LeaseTerm& term) override;
   uint64_t EndLease(SlotIndex slot, engine::LeaseState ended_as, engine::Instant now) override;
   uint64_t PutLock(SlotIndex slot, const std::string& reason) override;
   uint64_t EraseLock(SlotIndex slot) override;
@@ -138,7 +139,7 @@ class MappedLedger final : public engine::LedgerPort {
   bool is_marked_clean_ = false;
   bool has_handed_over_ = false;
   bool has_handed_over_locks_ = false;
-  uint64_t last_seq_ = 0;
+  uint64_t last_seq_ = engine::kInheritedSeq;
   uint64_t last_tombstone_ = 0;  // number; 0 = none yet
   uint64_t last_taken_tombstone_ = 0;
   uint64_t last_lock_version_ = 0;

@@ -79,21 +79,22 @@ void RequireLedger(bool holds, const char* what) {
   std::abort();
 }
 
-LeaseTerm MakeTerm(FencingToken token, int64_t ttl_ns, int64_t deadline_at_ns) {
-  LeaseTerm term{ttl_ns, deadline_at_ns, 0, 0};
+LeaseTerm MakeTerm(FencingToken token, const engine::LeaseTerm& from) {
+  LeaseTerm term{from.ttl_ns, from.deadline_at_ns, from.revoke_at_ns, 0, 0};
   term.checksum = Checksum(static_cast<uint64_t>(token), &term, offsetof(LeaseTerm, checksum));
   return term;
 }
 
 bool IsTermSound(FencingToken token, const LeaseTerm& term) {
-  return term.checksum == MakeTerm(token, term.ttl_ns, term.deadline_at_ns).checksum;
+  return term.checksum ==
+         MakeTerm(token, {term.ttl_ns, term.deadline_at_ns, term.revoke_at_ns}).checksum;
 }
 
 size_t FillLease(const engine::LeaseRecord& record, LeaseBody* body) {
   RequireNamesFit(record);
   const std::string metadata = EncodeMetadata(record.metadata);
   RequireLedger(metadata.size() <= kMetadataEncodedMax, "metadata too long");
-  body->terms[0] = MakeTerm(record.token, record.ttl_ns, record.deadline_at_ns);
+  body->terms[0] = MakeTerm(record.token, engine::TermOf(record));
   body->terms[1] = body->terms[0];
   FillIdentity(record, body);
   body->max_end_at_ns = record.max_end_at_ns;
@@ -164,6 +165,7 @@ std::optional<engine::LeaseRecord> ReadLeaseBody(uint64_t word, const LeaseBody&
   record.token = token;
   record.ttl_ns = term.ttl_ns;
   record.deadline_at_ns = term.deadline_at_ns;
+  record.revoke_at_ns = term.revoke_at_ns;
   record.max_end_at_ns = body.max_end_at_ns;
   record.acquired_unix_ns = body.acquired_unix_ns;
   return record;

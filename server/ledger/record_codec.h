@@ -17,7 +17,7 @@ namespace leaseplane::ledger {
 // Ends the process with a message if `holds` is false: a mistake of ours, not of the outside.
 void RequireLedger(bool holds, const char* what);
 
-LeaseTerm MakeTerm(FencingToken token, int64_t ttl_ns, int64_t deadline_at_ns);
+LeaseTerm MakeTerm(FencingToken token, const engine::LeaseTerm& term);
 bool IsTermSound(FencingToken token, const LeaseTerm& term);
 
 // All return the number of bytes of `body` in use.

@@ -107,6 +107,10 @@ absl::Status DaemonPlane::OpenStore() {
 void DaemonPlane::DiscardUnfinished(keeper::Holdings& holdings) {
   if (shared_->recovering_until_ns.load() == 0) return;
   obs::Log(obs::Level::kWarning, "the worker before ended while it recovered; starting anew");
+  // Sessions have come since the first worker started, and hold slots of pools that were not
+  // recovering. Before anything is given up: a worker that dies in here has to know, too.
+  shared_->claims_possible.store(2);
+  claims_possible_ = true;
   if (holdings.sess.mapping) {
     attach::SessionTable table(shared_, holdings.sess.mapping.base());
     for (SessionIndex index = kOwnerSessionFirst; index < kOwnerCount; ++index) {

@@ -10,6 +10,11 @@ namespace {
 
 constexpr int64_t kNoteEveryNs = 10 * engine::kSecond;
 
+engine::Refusal RefuseUnstored() {
+  return engine::Refuse(engine::Reason::kStoreFailed, "the lease could not be written to the store",
+                        engine::kSecond);
+}
+
 }  // namespace
 
 PoolRuntime::PoolRuntime(engine::PoolOptions options, uint32_t handle, Epoch epoch,
@@ -151,6 +156,8 @@ std::optional<engine::Refusal> PoolRuntime::JudgeStored(const absl::Status& stat
   return Step([&](engine::PoolEngine& engine, engine::Instant now,
                   engine::Actions& actions) -> std::optional<engine::Refusal> {
     if (!status.ok() && !outlets_.writer->IsDurable(id(), commit_seq)) {
+      // One of the worker before may have been told to its holder: it stays, and is not told again.
+      if (commit_seq == engine::kInheritedSeq) return RefuseUnstored();
       engine.GiveBack(now, grant, actions);
     }
     const auto lease = engine.GetLease(now, grant.lease.id);
@@ -159,8 +166,7 @@ std::optional<engine::Refusal> PoolRuntime::JudgeStored(const absl::Status& stat
     if (known != nullptr && known->state != engine::LeaseState::kReleased) {
       return engine::RefuseEnded(known->state, known->ended_unix_ns);
     }
-    return engine::Refuse(engine::Reason::kStoreFailed,
-                          "the lease could not be written to the store", engine::kSecond);
+    return RefuseUnstored();
   });
 }
 

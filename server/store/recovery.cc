@@ -53,11 +53,11 @@ int64_t HoldOffNs(const engine::PoolOptions& options, int64_t stored_max_ttl_ns)
     case engine::Durability::kSync:
       return 0;
     case engine::Durability::kAsync:
-      return std::min({stored_max_ttl_ns, options.max_ttl_ns, kStoredLaterTtlMax});
+      return std::min(std::max(stored_max_ttl_ns, options.max_ttl_ns), kStoredLaterTtlMax);
     case engine::Durability::kNone:
       break;
   }
-  return options.max_ttl_ns;
+  return std::max(stored_max_ttl_ns, options.max_ttl_ns);
 }
 
 absl::StatusOr<RecoveredPool> RecoverPool(StateStore* store, const RecoveryRequest& request) {

@@ -36,8 +36,8 @@ SourceDecision DecideSource(const absl::Status& ledger, const std::optional<RunM
                             bool is_new_pool);
 
 // How long a pool that may miss grants has to grant nothing, so that those have expired. What it
-// stands on: in an ASYNC pool a reply that gives a ttl above the stored max_ttl_ns, or above 60 s,
-// waits until the grant is durable.
+// stands on: in an ASYNC pool a reply that gives a ttl above 60 s waits until the grant is durable;
+// shorter ones are answered at once. The stored ttl counts where the pool's limit was lowered.
 int64_t HoldOffNs(const engine::PoolOptions& options, int64_t stored_max_ttl_ns);
 
 struct RecoveryRequest {

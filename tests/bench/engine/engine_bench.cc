@@ -26,7 +26,7 @@ constexpr int64_t kStartNs = 1'000 * kSecond;
 class NoLedger final : public LedgerPort {
  public:
   uint64_t PutLease(const LeaseRecord&) override { return ++seq_; }
-  uint64_t RenewLease(SlotIndex, int64_t, int64_t) override { return ++seq_; }
+  uint64_t RenewLease(SlotIndex, const LeaseTerm&) override { return ++seq_; }
   uint64_t EndLease(SlotIndex, LeaseState, Instant) override { return ++seq_; }
   uint64_t PutLock(SlotIndex, const std::string&) override { return ++seq_; }
   uint64_t EraseLock(SlotIndex) override { return ++seq_; }

@@ -37,8 +37,8 @@ class SimLedger final : public FakeLedger {
   uint64_t PutLease(const LeaseRecord& record) override {
     return Write([&] { return FakeLedger::PutLease(record); });
   }
-  uint64_t RenewLease(SlotIndex slot, int64_t ttl_ns, int64_t deadline_at_ns) override {
-    return Write([&] { return FakeLedger::RenewLease(slot, ttl_ns, deadline_at_ns); });
+  uint64_t RenewLease(SlotIndex slot, const LeaseTerm& term) override {
+    return Write([&] { return FakeLedger::RenewLease(slot, term); });
   }
   uint64_t EndLease(SlotIndex slot, LeaseState ended_as, Instant now) override {
     return Write([&] { return FakeLedger::EndLease(slot, ended_as, now); });

@@ -60,12 +60,15 @@ class FakeLedger : public LedgerPort {
     leases[record.slot] = record;
     return ++seq;
   }
-  uint64_t RenewLease(SlotIndex slot, int64_t ttl_ns, int64_t deadline_at_ns) override {
+  uint64_t RenewLease(SlotIndex slot, const LeaseTerm& term) override {
     if (leases.count(slot) == 0) ++misuses;
-    leases[slot].ttl_ns = ttl_ns;
-    leases[slot].deadline_at_ns = deadline_at_ns;
+    LeaseRecord& lease = leases[slot];
+    const bool is_same_ttl = lease.ttl_ns == term.ttl_ns;
+    lease.ttl_ns = term.ttl_ns;
+    lease.deadline_at_ns = term.deadline_at_ns;
+    lease.revoke_at_ns = term.revoke_at_ns;
     if (on_renew) on_renew();
-    return ++seq;
+    return is_same_ttl ? 0 : ++seq;
   }
   uint64_t EndLease(SlotIndex slot, LeaseState ended_as, Instant now) override {
     const auto found = leases.find(slot);
@@ -102,7 +105,7 @@ class FakeLedger : public LedgerPort {
   std::deque<Tombstone> tombstones;
   std::map<SlotIndex, std::string> locks;
   uint32_t tombstones_max = 64;
-  uint64_t seq = 0;
+  uint64_t seq = kInheritedSeq;
   std::function<void()> on_renew;  // others at work during a recovery
   int misuses = 0;                 // calls that the port forbids
 };

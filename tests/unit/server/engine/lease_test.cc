@@ -238,6 +238,45 @@ TEST_F(LeaseTest, AnswersWaitForTheDiskAsThePoolsDurabilitySays) {
   EXPECT_EQ(std::get<Released>(released).commit_seq, ledger_.seq);
 }
 
+TEST_F(LeaseTest, WhatIsAskedAgainWaitsForTheDiskAsTheFirstTime) {
+  options_.durability = Durability::kSync;
+  Start();
+  const Grant other = MustAcquire();
+  const Granted first = std::get<Granted>(Acquire(Request(0, 5)));
+  EXPECT_EQ(std::get<Granted>(Acquire(Request(0, 5))).commit_seq, first.commit_seq);
+  const uint64_t raised = std::get<Renewed>(Renew(first.grant, kMinute)).commit_seq;
+  EXPECT_GT(raised, first.commit_seq);
+  EXPECT_EQ(std::get<Renewed>(Renew(first.grant, kMinute)).commit_seq, raised);
+  const auto release = [&] {
+    return std::get<Released>(engine_->Release(now_, HolderOf(first.grant), false, actions_));
+  };
+  const uint64_t released = release().commit_seq;
+  EXPECT_GT(released, raised);
+  Renew(other);  // with the ttl it has: nothing for the disk
+  EXPECT_GE(release().commit_seq, released);
+}
+
+TEST_F(LeaseTest, WhatTheWorkerBeforeWroteDownIsNotTakenForStored) {
+  for (const Durability durability : {Durability::kSync, Durability::kAsync}) {
+    options_.durability = durability;
+    ledger_ = {};
+    Start();
+    const uint64_t waits = durability == Durability::kSync ? kInheritedSeq : 0;
+    AcquireRequest brief = Request(0, 5), lengthy = Request(0, 6);
+    lengthy.ttl_ns = 2 * kMinute;
+    const Grant grant = MustAcquire(brief);
+    MustAcquire(lengthy);
+    RestartAdopting();
+    EXPECT_EQ(std::get<Granted>(Acquire(brief)).commit_seq, waits);
+    EXPECT_EQ(std::get<Granted>(Acquire(lengthy)).commit_seq, kInheritedSeq);
+    EXPECT_EQ(std::get<Renewed>(Renew(grant)).commit_seq, waits);
+    Release(grant);
+    RestartAdopting();
+    const auto again = engine_->Release(now_, HolderOf(grant), false, actions_);
+    EXPECT_EQ(std::get<Released>(again).commit_seq, waits);
+  }
+}
+
 TEST_F(LeaseTest, AnAbandonedGrantIsReleasedUnlessItsRequestHasAnId) {
   Start();
   const Grant anonymous = MustAcquire();
@@ -294,6 +333,21 @@ TEST_F(LeaseTest, AShorterGraceEndsAPendingRevocationEarlierAndRenewalsDoNotMove
   Pass(3 * kSecond);
   ASSERT_EQ(actions_.lease_ended.size(), 1u);
   EXPECT_EQ(actions_.lease_ended[0].reason, Reason::kLeaseRevoked);
+}
+
+TEST_F(LeaseTest, ARevocationUnderWaySurvivesTheWorker) {
+  Start();
+  const Grant grant = MustAcquire();
+  engine_->Revoke(now_, grant.lease.id, 20 * kSecond, actions_);
+  Pass(5 * kSecond);
+  RestartAdopting();
+  const auto lease = engine_->GetLease(now_, grant.lease.id);
+  EXPECT_EQ(std::get<LeaseInfo>(lease).revoke_in_ns, 15 * kSecond);
+  Pass(14 * kSecond);
+  EXPECT_EQ(ReasonIn(Renew(grant)), Reason::kNone);
+  Pass(2 * kSecond);
+  EXPECT_EQ(ReasonIn(Renew(grant)), Reason::kLeaseRevoked);
+  EXPECT_EQ(StateAt(grant.lease.slot), SlotState::kFree);
 }
 
 TEST_F(LeaseTest, ThePendingRevocationOfAReleasedLeaseDoesNotHurtTheNextHolder) {

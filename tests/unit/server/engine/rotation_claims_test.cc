@@ -44,6 +44,13 @@ TEST_F(RotationClaimsTest, TheHoldThatWasSeenTakesTheSlotFromALargerClaim) {
   ASSERT_EQ(actions_.local_lease_ended.size(), 1u);
   EXPECT_EQ(actions_.local_lease_ended[0].session, kBob);
   EXPECT_EQ(actions_.local_lease_ended[0].token, HeldToken() + 3);
+  engine_->EndRecovery(now_, actions_);
+  Pass(2 * kSecond);
+  EXPECT_EQ(pool_->Word(held_.slot), BusyWord(kAlice, held_.gen)) << "is not taken for damage";
+  EXPECT_EQ(engine_->stats().integrity_violations, 0u);
+  MustAcquire();  // the other slot
+  LocalRelease(kAlice, held_);
+  EXPECT_GT(MustAcquire().lease.token, HeldToken() + 3) << "perhaps that one was true";
 }
 
 TEST_F(RotationClaimsTest, TheHoldThatWasSeenIsNotTakenByALargerClaim) {

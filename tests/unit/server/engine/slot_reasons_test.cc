@@ -117,6 +117,62 @@ TEST_F(SlotReasonsTest, SlotsReleasedWhileNobodyLookedCoolFromTheRestart) {
   EXPECT_EQ(StateAt(0), SlotState::kFree);
 }
 
+TEST_F(SlotReasonsTest, LockDelayGoesOnWhereTheWorkerBeforeEnded) {
+  options_.capacity = 3;
+  options_.lock_delay_ns = 5 * kSecond;
+  Start();
+  const Grant revoked = MustAcquire(), released = MustAcquire();
+  MustLocalAcquire(kAlice);
+  engine_->Revoke(now_, revoked.lease.id, 0, actions_);
+  Pass(kSecond);
+  EndSession(kAlice);
+  Pass(kSecond);
+  Release(released);
+  RestartAdopting();
+  EXPECT_EQ(StateAt(released.lease.slot), SlotState::kFree) << "a release";
+  Pass(2'900 * kMillisecond);
+  EXPECT_EQ(engine_->Counts().cooling, 2u);
+  Pass(200 * kMillisecond);
+  EXPECT_EQ(StateAt(revoked.lease.slot), SlotState::kFree) << "5 s after its end";
+  EXPECT_EQ(engine_->Counts().cooling, 1u) << "the time of that end is not known";
+  Pass(2 * kSecond);
+  EXPECT_EQ(engine_->Counts().free, 3u);
+}
+
+TEST_F(SlotReasonsTest, LockDelayGoesOnInNewMemory) {
+  for (const bool await_claims : {false, true}) {
+    for (const bool same_boot : {false, true}) {
+      ledger_ = {};
+      options_.lock_delay_ns = 5 * kSecond;
+      Start();
+      const Grant grant = MustAcquire();
+      engine_->Revoke(now_, grant.lease.id, 0, actions_);
+      Jump(kSecond);
+      RestartFresh(same_boot, await_claims);
+      engine_->EndRecovery(now_, actions_);
+      Pass(3'900 * kMillisecond);
+      EXPECT_FALSE(IsGrantable(pool_->Word(grant.lease.slot)));
+      EXPECT_EQ(engine_->Counts().free, 1u);
+      Pass(200 * kMillisecond);
+      EXPECT_EQ(engine_->Counts().free, 2u);
+    }
+  }
+}
+
+TEST_F(SlotReasonsTest, AWorkerThatDiedBetweenAnEndAndItsWordCutsNoDelayShort) {
+  options_.lock_delay_ns = 5 * kSecond;
+  Start();
+  const Grant revoked = MustAcquire(), released = MustAcquire();
+  ledger_.EndLease(revoked.lease.slot, LeaseState::kRevoked, now_);
+  ledger_.EndLease(released.lease.slot, LeaseState::kReleased, now_);
+  RestartAdopting();
+  Pass(4'900 * kMillisecond);
+  EXPECT_EQ(StateAt(released.lease.slot), SlotState::kFree);
+  EXPECT_EQ(StateAt(revoked.lease.slot), SlotState::kLocked);
+  Pass(200 * kMillisecond);
+  EXPECT_EQ(StateAt(revoked.lease.slot), SlotState::kFree);
+}
+
 TEST_F(SlotReasonsTest, RevokingALocalLeaseTellsItsSession) {
   options_.capacity = 1;
   Start();
@@ -219,6 +275,21 @@ TEST_F(SlotReasonsTest, ADamagedWordIsRestoredToItsHolderOrRepairedAfterASecond)
   EXPECT_EQ(StateAt(1), SlotState::kFree);
   EXPECT_EQ(MustAcquire().lease.slot, 1u);
   EXPECT_EQ(engine_->stats().integrity_violations, 2u);
+}
+
+TEST_F(SlotReasonsTest, AHolderThatAnsweredIsRestoredWhateverTheDamageLooksLike) {
+  options_.capacity = 1;
+  Start();
+  LocalRelease(kBob, MustLocalAcquire(kBob));
+  const SlotGrant held = MustLocalAcquire(kAlice);
+  Pass(50 * kMillisecond);
+  pool_->Write(0, BusyWord(kBob, held.gen - 1));
+  Pass(50 * kMillisecond);
+  ASSERT_EQ(actions_.ask_all.size(), 1u);
+  engine_->AuditAnswer(now_, kAlice, 0, held.gen, actions_.ask_all[0].question, actions_);
+  Pass(1100 * kMillisecond);
+  EXPECT_EQ(pool_->Word(0), BusyWord(kAlice, held.gen));
+  EXPECT_TRUE(actions_.local_lease_ended.empty());
 }
 
 TEST_F(SlotReasonsTest, AnOrphanLeftByADeadSessionIsFoundByTheTick) {

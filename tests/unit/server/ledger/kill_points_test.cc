@@ -112,7 +112,7 @@ TEST_F(KillPointsTest, EveryWriteIsSeenWhollyOrNotAtAll) {
       Check(ledger.get(), [&] { ledger->PutLease(MakeLease(slot, ++token)); });
       is_live[slot] = true;
     } else if (random_() % 2 == 0) {
-      Check(ledger.get(), [&] { ledger->RenewLease(slot, i + 1000, 5000 + i); });
+      Check(ledger.get(), [&] { ledger->RenewLease(slot, {i + 1000, 5000 + i}); });
     } else {
       Check(ledger.get(), [&] { ledger->EndLease(slot, LeaseState::kReleased, {i, i}); });
       is_live[slot] = false;

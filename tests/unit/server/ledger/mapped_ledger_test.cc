@@ -59,7 +59,7 @@ TEST_F(MappedLedgerTest, ARenewalMovesTheDeadlineManyTimes) {
   ledger->PutLease(lease);
   for (int64_t i = 1; i <= 5; ++i) {
     lease.deadline_at_ns += 1000;
-    ledger->RenewLease(0, lease.ttl_ns, lease.deadline_at_ns);
+    ledger->RenewLease(0, engine::TermOf(lease));
     EXPECT_EQ(Show(ledger->Contents()), Show({{lease}, {}, {}}));
   }
   ledger.reset();
@@ -119,15 +119,24 @@ TEST_F(MappedLedgerTest, AllSlotsLockedAgainAndAgainNeverRunOutOfRecords) {
   EXPECT_EQ(Show(ledger->Contents()), Show({{}, {}, {{0, "19"}, {1, "19"}, {2, "19"}}}));
 }
 
+TEST_F(MappedLedgerTest, ARevocationUnderWayIsInTheFile) {
+  auto ledger = CreateEmpty(2);
+  const engine::LeaseRecord lease = MakeLease(0, 1);
+  ledger->PutLease(lease);
+  EXPECT_EQ(ledger->Contents().leases.at(0).revoke_at_ns, engine::kNever);
+  EXPECT_EQ(ledger->RenewLease(0, {lease.ttl_ns, lease.deadline_at_ns, 77}), 0u);
+  EXPECT_EQ(ledger->Contents().leases.at(0).revoke_at_ns, 77);
+}
+
 TEST_F(MappedLedgerTest, SequenceNumbersRiseAndAnUnchangedTtlHasNone) {
   auto ledger = CreateEmpty(2);
   const engine::LeaseRecord lease = MakeLease(0, 1);
-  EXPECT_EQ(ledger->PutLease(lease), 1u);
-  EXPECT_EQ(ledger->RenewLease(0, lease.ttl_ns, 5), 0u);
-  EXPECT_EQ(ledger->RenewLease(0, lease.ttl_ns + 1, 6), 2u);
-  EXPECT_EQ(ledger->PutLock(1, ""), 3u);
-  EXPECT_EQ(ledger->EndLease(0, LeaseState::kRevoked, {}), 4u);
-  EXPECT_EQ(ledger->last_seq(), 4u);
+  EXPECT_EQ(ledger->PutLease(lease), engine::kInheritedSeq + 1);
+  EXPECT_EQ(ledger->RenewLease(0, {lease.ttl_ns, 5}), 0u);
+  EXPECT_EQ(ledger->RenewLease(0, {lease.ttl_ns + 1, 6}), 3u);
+  EXPECT_EQ(ledger->PutLock(1, ""), 4u);
+  EXPECT_EQ(ledger->EndLease(0, LeaseState::kRevoked, {}), 5u);
+  EXPECT_EQ(ledger->last_seq(), 5u);
 }
 
 TEST_F(MappedLedgerTest, CreateKeepsContentsAndDropsSlotsBeyondTheCapacity) {
@@ -167,7 +176,7 @@ TEST_F(MappedLedgerTest, TheFirstTakeReplacesAllAndLaterOnesHoldWhatChanged) {
   Changes changes = ledger->TakeChanges();
   EXPECT_TRUE(changes.replaces_all);
   EXPECT_EQ(changes.live_leases.size(), 1u);
-  EXPECT_EQ(changes.through_seq, 1u);
+  EXPECT_EQ(changes.through_seq, engine::kInheritedSeq + 1);
   EXPECT_TRUE(ledger->TakeChanges().empty());
   ledger->PutLease(MakeLease(1, 2));
   ledger->PutLock(3, "broken");
@@ -176,7 +185,7 @@ TEST_F(MappedLedgerTest, TheFirstTakeReplacesAllAndLaterOnesHoldWhatChanged) {
   ASSERT_EQ(changes.live_leases.size(), 1u);
   EXPECT_EQ(changes.live_leases[0].slot, 1u);
   ASSERT_EQ(changes.locks.size(), 1u);
-  EXPECT_EQ(changes.through_seq, 3u);
+  EXPECT_EQ(changes.through_seq, engine::kInheritedSeq + 3);
 }
 
 TEST_F(MappedLedgerTest, ALeasePutAndEndedBetweenTakesLeavesItsTombstone) {
@@ -212,7 +221,7 @@ TEST_F(MappedLedgerTest, CoalescedTakesPassOverLeasesThatBeganAndEndedBetweenThe
   EXPECT_THAT(changes.ended_slots, ::testing::ElementsAre(0u));
   ASSERT_EQ(changes.tombstones.size(), 1u);
   EXPECT_EQ(changes.tombstones[0].tombstone.token, 1);
-  EXPECT_EQ(changes.through_seq, 10u);
+  EXPECT_EQ(changes.through_seq, engine::kInheritedSeq + 10);
 
   ledger->PutLease(MakeLease(1, 6));
   ledger->EndLease(1, LeaseState::kReleased, {});

@@ -226,6 +226,25 @@ TEST_F(PlaneTest, WorkerThatDiesWhileRecoveringStartsItAllAnew) {
   EXPECT_TRUE(second.Holds(0, GenerationOf(token)));
 }
 
+// Nobody could have been there before the first worker; but since then somebody has come.
+TEST_F(PlaneTest, WorkerThatDiesWhileAnotherPoolIsHeldOffAsksThoseWhoHaveComeSince) {
+  StartWorker();
+  LocalClient first(attach_path(), "gpu");
+  const Generation gen = first.Take(0);
+  ASSERT_NE(gen, 0u);
+  keeper_->shared().recovering_until_ns = plane_->NowNs() + engine::kMinute;  // that pool
+  options_.redeclare_grace_ns = 1 * engine::kSecond;
+  StartWorker();
+  EXPECT_TRUE(first.socket.IsHungUp());
+  EXPECT_EQ(plane_->readiness(), Readiness::kRecovering);
+  LocalClient second(attach_path(), "gpu");
+  Message claim{};
+  claim.kind = Kind::kClaim;
+  claim.claim = {second.handle(), 0, first.TokenOf(gen)};
+  second.socket.Send(claim);
+  EXPECT_EQ(second.socket.Receive().claim_result.accepted, 1u);
+}
+
 TEST_F(PlaneTest, DeletedPoolTellsItsHolders) {
   StartWorker();
   engine::PoolOptions pool;

@@ -58,6 +58,8 @@ class TestKeeper final : public keeper::Vault {
     return copy;
   }
 
+  keeper::SharedBlock& shared() { return *kept_.shared; }
+
   // DATA of a pool as the last worker inherited it.
   std::byte* DataOf(const std::string& pool) const { return data_of_.at(pool); }
 
