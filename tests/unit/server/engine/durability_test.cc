@@ -6,7 +6,7 @@
 namespace leaseplane::engine {
 namespace {
 
-using DurabilityTest = EngineTest;
+class DurabilityTest : public EngineTest {};
 
 TEST_F(DurabilityTest, AnswersWaitForTheDiskAsThePoolsDurabilitySays) {
   AcquireRequest request = Request();
