@@ -15,6 +15,10 @@
 //   client: kEnqueue, kLeave, kAuditAnswer, kClaim, kClaimsDone
 //   daemon: kGrant, kTicketRefused, kAudit, kRevokeRequested, kLeaseEnded, kClaimResult,
 //           kWorkerRestarted, kDraining, kPoolMoved, kRefused
+// An answer with descriptors counts against the daemon until the client has read it. A client that
+// leaves kOpenedUnreadMax kPoolOpened unread is not listened to until it has read all that it was
+// sent; then its messages are served in order. Connections that have not sent kHello yet: 256, and
+// 64 of one user; beyond, the one of that user that was silent longest is refused.
 // kPoolMoved: the pool has new segments. The old ones grant nothing any more; the client opens the
 // pool again under the same handle and declares there what it holds (kClaim, kClaimsDone).
 // A worker that was restarted inherits the connections and says kWorkerRestarted on each: the
@@ -32,6 +36,7 @@ namespace leaseplane::attach {
 inline constexpr uint32_t kMessageBytes = 128;
 inline constexpr uint32_t kProtocolMagic = 0x4c504131;  // "LPA1"
 inline constexpr uint32_t kPoolNameBytes = 64;          // NUL-terminated, at most 63
+inline constexpr uint32_t kOpenedUnreadMax = 4;
 
 enum class Kind : uint32_t {
   kNone = 0,

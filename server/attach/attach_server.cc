@@ -19,7 +19,6 @@ namespace {
 constexpr int kEventsPerPass = 256;
 constexpr int kMessagesPerPass = 16;  // of one connection, so that a talkative one starves nobody
 constexpr int kAcceptsPerPass = 64;
-constexpr size_t kGreetingsMax = 256;
 constexpr int kGreetingCheckMs = 1'000;
 
 }  // namespace
@@ -97,7 +96,7 @@ void AttachServer::Run() {
   epoll_event events[kEventsPerPass];
   // Asked before each sleep: HandleWake takes the signal of Stop together with one for an end.
   while (!IsStopping()) {
-    const int timeout_ms = greetings_.empty() ? -1 : kGreetingCheckMs;
+    const int timeout_ms = greetings_.is_empty() ? -1 : kGreetingCheckMs;
     const int count = ::epoll_wait(epoll_.get(), events, kEventsPerPass, timeout_ms);
     for (int i = 0; i < count; ++i) HandleEvent(events[i].data.u64);
     DropLateGreetings();
@@ -152,38 +151,44 @@ void AttachServer::Accept() {
       if (errno == EMFILE || errno == ENFILE) ::usleep(10'000);
       return;
     }
-    if (greetings_.size() >= kGreetingsMax) {
+    Peer peer;
+    ReadPeer(connection.get(), peer);  // those the kernel is silent about are one user
+    if (greetings_.is_full_for(peer.uid)) MakeRoomFor(peer.uid);
+    if (greetings_.is_full()) {
       Reject(Rejection::kTooMany);
       Refuse(connection.get(), 0, Refusal::kTooManySessions, "too many processes are connecting");
       continue;
     }
     const uint32_t id = ++next_serial_;
     if (!Watch(connection.get(), MakeKey(Source::kGreeting, id, 0))) continue;
-    greetings_[id] = {std::move(connection), obs::BootNowNs()};
+    greetings_.Add(id, std::move(connection), peer.uid, obs::BootNowNs());
   }
+}
+
+// Whoever has said Hello by now goes on. If nobody has, the one that was silent longest gives way.
+void AttachServer::MakeRoomFor(uint32_t uid) {
+  const std::vector<uint32_t> ids = greetings_.Of(uid);
+  for (const uint32_t id : ids) ReadGreeting(id);
+  if (!greetings_.is_full_for(uid)) return;
+  Reject(Rejection::kUidQuota);
+  Refuse(greetings_.ConnectionOf(ids.front()), 0, Refusal::kTooManySessions,
+         "too many processes of your user are connecting");
+  greetings_.Take(ids.front());
 }
 
 void AttachServer::DropLateGreetings() {
-  const int64_t now_ns = obs::BootNowNs();
-  for (auto it = greetings_.begin(); it != greetings_.end();) {
-    if (now_ns - it->second.since_ns < options_.hello_timeout_ns) {
-      ++it;
-      continue;
-    }
-    Reject(Rejection::kTimeout);
-    it = greetings_.erase(it);
-  }
+  size_t late = greetings_.DropBefore(obs::BootNowNs() - options_.hello_timeout_ns);
+  for (; late > 0; --late) Reject(Rejection::kTimeout);
 }
 
 void AttachServer::ReadGreeting(uint32_t id) {
-  auto it = greetings_.find(id);
-  if (it == greetings_.end()) return;
+  const int fd = greetings_.ConnectionOf(id);
+  if (fd < 0) return;
   Message message{};
-  const ReadResult result = ReadMessage(it->second.connection.get(), message);
+  const ReadResult result = ReadMessage(fd, message);
   if (result == ReadResult::kNothing) return;
-  Unwatch(it->second.connection.get());
-  UniqueFd connection = std::move(it->second.connection);
-  greetings_.erase(it);
+  Unwatch(fd);
+  UniqueFd connection = greetings_.Take(id);
   if (result == ReadResult::kHangUp) return;
   if (result != ReadResult::kMessage || message.kind != Kind::kHello ||
       message.hello.magic != kProtocolMagic) {
@@ -199,7 +204,9 @@ void AttachServer::ReadConnection(SessionIndex index) {
     obs::MutexLock lock(&session.mu);
     fd = session.connection.get();  // closed by this thread only
   }
+  if (session.waiting_open && !GoOnOpening(index, fd)) return;
   for (int i = 0; i < kMessagesPerPass && fd >= 0 && !session.is_ended; ++i) {
+    if (session.waiting_open) return;
     Message message{};
     ReadResult result = ReadMessage(fd, message);
     if (result == ReadResult::kNothing) return;

@@ -21,14 +21,15 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "server/attach/connection.h"
+#include "server/attach/greetings.h"
 #include "server/attach/index_use.h"
 #include "server/attach/session_handler.h"
 #include "server/attach/session_table.h"
@@ -120,10 +121,6 @@ class AttachServer {
   static uint64_t MakeKey(Source source, uint32_t id, uint32_t serial) {
     return uint64_t{static_cast<uint8_t>(source)} << 56 | uint64_t{id} << 24 | (serial & 0xffffff);
   }
-  struct Greeting {  // connected, no Hello yet
-    UniqueFd connection;
-    int64_t since_ns = 0;
-  };
   struct Session {
     obs::Mutex mu;
     UniqueFd connection ABSL_GUARDED_BY(mu);
@@ -132,6 +129,8 @@ class AttachServer {
     UniqueFd pidfd;
     uint32_t serial = 0;  // 24 bits; tells events of an earlier user of the index apart
     bool is_ended = false;
+    uint32_t opened_unread = 0;            // kPoolOpened sent since the peer had read all
+    std::optional<OpenPool> waiting_open;  // until it has again; nothing else is read before that
     // Questions without an answer: bounded, so that a stopped peer's buffer keeps room.
     std::atomic<int32_t> audits_open{0};
   };
@@ -141,11 +140,14 @@ class AttachServer {
   void HandleEvent(uint64_t key);
   void HandleWake();
   void Accept();
+  void MakeRoomFor(uint32_t uid);
   void DropLateGreetings();
   void ReadGreeting(uint32_t id);
   void ReadConnection(SessionIndex index);
   void ProcessEnded(SessionIndex index);
   static constexpr uint32_t kWatchedEvents = EPOLLIN | EPOLLRDHUP;
+  // Each message that the peer takes is an event.
+  static constexpr uint32_t kTakingEvents = EPOLLOUT | EPOLLET;
   bool IsStopping();
   bool Watch(int fd, uint64_t key);
   void Unwatch(int fd);
@@ -170,11 +172,17 @@ class AttachServer {
   bool KeepSession(SessionIndex index, UniqueFd connection, UniqueFd pidfd, const Hello& hello,
                    const SessionOwner& owner);
   bool SendWelcome(SessionIndex index);
-  void OpenPoolFor(SessionIndex index, const OpenPool& request);
   void MarkEnded(SessionIndex index);
   void FinishEnded();
   void Recycle(SessionIndex index);
+  void Rewatch(SessionIndex index, Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(session.mu);
   void Refuse(int connection, uint32_t tag, Refusal reason, const std::string& text);
+
+  // session_open.cc: segments for a session
+  void OpenPoolFor(SessionIndex index, const OpenPool& request);
+  bool MayOpen(SessionIndex index, int fd, const OpenPool& request);
+  bool GoOnOpening(SessionIndex index, int fd);
+
   Session& SessionAt(SessionIndex index) { return *sessions_[index]; }
 
   const AttachOptions options_;
@@ -185,7 +193,7 @@ class AttachServer {
   UniqueFd epoll_, wake_;
   std::vector<std::unique_ptr<Session>> sessions_;  // by index; made once
   // Attach thread only, and Adopt.
-  std::unordered_map<uint32_t, Greeting> greetings_;
+  Greetings greetings_;
   uint32_t next_serial_ = 0;
   std::deque<SessionIndex> free_;        // least recently used first
   std::vector<SessionIndex> ended_now_;  // ended in this pass, not told to the handler yet

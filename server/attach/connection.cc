@@ -2,8 +2,10 @@
 #include "server/attach/connection.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,11 +39,6 @@ int64_t ProcessStartNs(pid_t pid) {
   for (int field = 2; at != nullptr && field < 22; ++field) at = std::strchr(at + 1, ' ');
   if (at == nullptr) return 0;
   return std::strtoll(at + 1, nullptr, 10) * (1'000'000'000 / ::sysconf(_SC_CLK_TCK));
-}
-
-bool IsHungUp(int connection) {
-  pollfd state{connection, 0, 0};
-  return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 // Without SO_PEERPIDFD the peer is known by a number that may be somebody else's by now. It is not
@@ -108,6 +105,18 @@ uint64_t ProcessKey(int connection, int pidfd) {
 bool HasEnded(int pidfd) {
   pollfd state{pidfd, POLLIN, 0};
   return ::poll(&state, 1, 0) > 0 && (state.revents & POLLIN) != 0;
+}
+
+bool IsHungUp(int connection) {
+  pollfd state{connection, 0, 0};
+  return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+bool HasReadAll(int connection) {
+  int bytes = 0;
+  if (::ioctl(connection, SIOCOUTQ, &bytes) != 0) return true;
+  // Not 0: the kernel wakes us when it has let go of all but one byte of the last message.
+  return bytes < static_cast<int>(kMessageBytes);
 }
 
 ReadResult ReadMessage(int connection, Message& out) {

@@ -33,6 +33,10 @@ uint64_t ProcessKey(int connection, int pidfd);
 // True if the process behind `pidfd` has ended.
 bool HasEnded(int pidfd);
 
+bool IsHungUp(int connection);
+// True if the peer has read all that it was sent.
+bool HasReadAll(int connection);
+
 enum class ReadResult { kMessage, kNothing, kHangUp, kRubbish };
 // Takes no descriptors: what a peer sends along is dropped by the kernel. kRubbish: wrong length.
 ReadResult ReadMessage(int connection, Message& out);

@@ -60,6 +60,7 @@ absl::Status AttachServer::AdoptOne(SessionIndex index, keeper::HeldSession held
   session_count_.fetch_add(1);
   session.serial = ++next_serial_ & 0xffffff;
   session.pidfd = std::move(held.pidfd);
+  session.opened_unread = kOpenedUnreadMax;  // what the worker before sent may not have been read
   const bool goes_on =
       stage == SessionStage::kAttached && held.connection && table_.IsActive(index);
   {
@@ -146,6 +147,7 @@ bool AttachServer::KeepSession(SessionIndex index, UniqueFd connection, UniqueFd
     return false;
   }
   session.is_ended = false;
+  session.opened_unread = 0;
   session.audits_open = 0;
   session.serial = ++next_serial_ & 0xffffff;
   session.pidfd = std::move(pidfd);
@@ -188,38 +190,6 @@ bool AttachServer::SendWelcome(SessionIndex index) {
   return SendMessage(session.connection.get(), message, fds) == SendResult::kSent;
 }
 
-void AttachServer::OpenPoolFor(SessionIndex index, const OpenPool& request) {
-  Session& session = SessionAt(index);
-  int fd;
-  {
-    obs::MutexLock lock(&session.mu);
-    fd = session.connection.get();
-  }
-  if (!IsTerminated(request.pool)) {
-    Reject(Rejection::kRubbish);
-    return MarkEnded(index);
-  }
-  Peer peer;
-  if (!ReadPeer(fd, peer)) return MarkEnded(index);
-  auto result = handler_.OpenPool(index, peer, request.pool);
-  if (const Refusal* refusal = std::get_if<Refusal>(&result)) {
-    if (*refusal == Refusal::kNotAllowed) Reject(Rejection::kNotAllowed);
-    return Refuse(fd, request.tag, *refusal, "");
-  }
-  OpenedPool& opened = std::get<OpenedPool>(result);
-  table_.SetOpened(index, opened.answer.pool);
-  Message message{};
-  message.kind = Kind::kPoolOpened;
-  message.pool_opened = opened.answer;
-  message.pool_opened.tag = request.tag;
-  bool sent;
-  {
-    obs::MutexLock lock(&session.mu);
-    sent = SendMessage(fd, message, opened.fds) == SendResult::kSent;
-  }
-  if (!sent) MarkEnded(index);
-}
-
 // First half of an end: from here on no grant of the session stands, and nothing is sent to it.
 void AttachServer::MarkEnded(SessionIndex index) {
   Session& session = SessionAt(index);
@@ -228,6 +198,7 @@ void AttachServer::MarkEnded(SessionIndex index) {
   session_count_.fetch_sub(1);
   sessions_ended_.fetch_add(1, std::memory_order_relaxed);
   table_.Revoke(index);
+  session.waiting_open.reset();
   {
     obs::MutexLock lock(&session.mu);
     if (session.connection) {

@@ -56,8 +56,14 @@ void AttachServer::TellOfRestart(SessionIndex index) {
   const bool is_full = SendMessage(session.connection.get(), message) == SendResult::kFull;
   if (is_full == session.is_restart_untold) return;
   session.is_restart_untold = is_full;
+  Rewatch(index, session);
+}
+
+// After a change of what the peer is waited for.
+void AttachServer::Rewatch(SessionIndex index, Session& session) {
   epoll_event event{};
-  event.events = kWatchedEvents | (is_full ? EPOLLOUT : 0u);
+  event.events = session.waiting_open ? kTakingEvents : kWatchedEvents;
+  if (session.is_restart_untold) event.events |= EPOLLOUT;
   event.data.u64 = MakeKey(Source::kConnection, index, session.serial);
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, session.connection.get(), &event);
 }

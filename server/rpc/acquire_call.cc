@@ -48,7 +48,9 @@ void AcquireCall::Begin(const grpc::ByteBuffer& bytes) {
   }
   const uint64_t ticket = environment_.plane.Acquire(wait_.pool(), wait_.TakeRequest(),
                                                      received_at_ns, shared_from_this());
-  if (ticket != 0) return Park(ticket);
+  // What is answered already may have a ticket all the same. It is not parked: gRPC's own reactor
+  // ends it, and no OnDone takes it off the open calls.
+  if (ticket != 0 && !answer_) return Park(ticket);
   environment_.observer.CallTook(kMethod, environment_.plane.NowNs() - received_at_ns);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -81,6 +82,7 @@ class TestHandler : public SessionHandler {
  public:
   std::variant<OpenedPool, Refusal> OpenPool(SessionIndex, const Peer& peer,
                                              std::string_view pool) override {
+    ++open_count;
     if (pool == "forbidden") return Refusal::kNotAllowed;
     if (pool != "gpu") return Refusal::kUnknownPool;
     EXPECT_EQ(peer.uid, getuid());
@@ -113,6 +115,7 @@ class TestHandler : public SessionHandler {
     return messages.size();
   }
 
+  std::atomic<int> open_count{0};
   std::function<void()> on_message;  // set before the server starts
   UniqueFd segment = *shm::CreateSegment("data", 4096);
   obs::Mutex mu;
@@ -172,6 +175,13 @@ class Client {
     Send(Hello(liveness));
     Message m = Receive();
     if (m.kind == Kind::kWelcome) session = m.welcome.session;
+    return m;
+  }
+  static Message Open(uint32_t tag) {
+    Message m{};
+    m.kind = Kind::kOpenPool;
+    m.open_pool.tag = tag;
+    std::strcpy(m.open_pool.pool, "gpu");
     return m;
   }
   bool IsHungUp() {

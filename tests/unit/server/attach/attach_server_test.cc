@@ -44,10 +44,7 @@ TEST_F(AttachTest, OpensAPoolWithItsDescriptorsAndRefusesOthersByName) {
   StartServer();
   Client client(path_);
   client.Attach();
-  Message open{};
-  open.kind = Kind::kOpenPool;
-  open.open_pool.tag = 11;
-  std::strcpy(open.open_pool.pool, "gpu");
+  Message open = Client::Open(11);
   ASSERT_TRUE(client.Send(open));
   Message m = client.Receive();
   ASSERT_EQ(m.kind, Kind::kPoolOpened);

@@ -97,6 +97,19 @@ TEST_F(AcquireCallTest, AParkedCallIsAnsweredWhenItsSlotComes) {
   EXPECT_EQ(plane.abandoned_count(), 0);
 }
 
+// As for a lease that its request_id is asked for again: it is stored, so the plane answers at
+// once, and has named the call because it might have had to wait.
+TEST_F(AcquireCallTest, ACallThatHasATicketAndIsAnsweredAtOnceIsNotLeftBehind) {
+  plane.is_slot_free = true;
+  plane.gives_ticket = true;
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(Acquire(AcquireRequest(20)).ok());
+  EXPECT_EQ(response.lease().fencing_token(), 77);
+  EXPECT_EQ(observer.count("AcquireLease OK"), 100);
+  EXPECT_EQ(server_->open_call_count(), 0u);
+  EXPECT_TRUE(plane.cancelled().empty());
+  EXPECT_EQ(plane.abandoned_count(), 0);
+}
+
 TEST_F(AcquireCallTest, ManyCallsWaitAtTheSameTime) {
   constexpr size_t kCalls = 64;
   std::vector<std::unique_ptr<AcquireInBackground>> calls;

@@ -102,9 +102,11 @@ int64_t FakePlane::NowNs() const {
 uint64_t FakePlane::Acquire(const std::string& pool, engine::AcquireRequest request, int64_t,
                             std::shared_ptr<plane::AcquireListener> listener) {
   if (is_throwing) throw std::runtime_error("thrown by the plane");
+  uint64_t granted_ticket = 0;
   {
     absl::MutexLock lock(&mutex_);
     acquired_.push_back(request);
+    if (gives_ticket) granted_ticket = next_ticket_++;
     const bool is_answered = refusal || is_slot_free || request.max_wait_ns == 0;
     if (!is_answered) {
       const uint64_t ticket = next_ticket_++;
@@ -116,6 +118,7 @@ uint64_t FakePlane::Acquire(const std::string& pool, engine::AcquireRequest requ
     listener->OnRefused(*refusal);
   } else if (is_slot_free) {
     listener->OnGranted(NextGrant());
+    return granted_ticket;
   } else {
     listener->OnRefused(Refuse(Reason::kNoFreeSlot));
   }

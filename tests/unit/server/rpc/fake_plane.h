@@ -54,6 +54,7 @@ class FakePlane final : public plane::Plane {
   std::optional<engine::Refusal> refusal;  // every method that can refuse does, if set
   std::string only_holder;                 // if set, Renew and Release refuse everybody else
   bool is_slot_free = false;               // Acquire grants at once
+  bool gives_ticket = false;               // what Acquire grants at once has a ticket too
   bool are_leases_new = false;             // each grant is of a lease of its own
   bool is_throwing = false;                // Acquire and GetLease throw
   bool is_renew_held = false;              // Renew keeps its reply for the test

@@ -53,6 +53,18 @@ TEST_F(LeaseStreamCallTest, OneMessageCarriesManyOperationsAndEachIsAnswered) {
   EXPECT_EQ(observer.count("LeaseStream OK"), 1);
 }
 
+TEST_F(LeaseStreamCallTest, AnAcquireThatHasATicketAndIsAnsweredAtOnceDoesNotWait) {
+  plane.is_slot_free = true;
+  plane.gives_ticket = true;
+  auto stream = leases->LeaseStream(&call);
+  ASSERT_TRUE(stream->Write(AcquireOf(1, 20)));
+  EXPECT_EQ(Read(stream.get()).acquired().fencing_token(), 77);
+  stream->WritesDone();
+  EXPECT_TRUE(End(stream.get()).ok());
+  EXPECT_TRUE(IsQuiet());
+  EXPECT_TRUE(plane.cancelled().empty());
+}
+
 TEST_F(LeaseStreamCallTest, AnOperationsOwnClientIdGoesBeforeTheStreams) {
   plane.is_slot_free = true;
   auto stream = leases->LeaseStream(&call);

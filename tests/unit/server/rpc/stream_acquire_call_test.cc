@@ -36,6 +36,18 @@ TEST_F(StreamAcquireCallTest, AFreeSlotIsTheOnlyMessage) {
   EXPECT_EQ(observer.count("StreamAcquireLease OK"), 1);
 }
 
+TEST_F(StreamAcquireCallTest, ACallThatHasATicketAndIsAnsweredAtOnceIsNotLeftBehind) {
+  plane.is_slot_free = true;
+  plane.gives_ticket = true;
+  auto reader = leases->StreamAcquireLease(&call, StreamRequest(60));
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_EQ(message.granted().lease().fencing_token(), 77);
+  EXPECT_FALSE(reader->Read(&message));
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_TRUE(IsQuiet());
+  EXPECT_TRUE(plane.cancelled().empty());
+}
+
 TEST_F(StreamAcquireCallTest, AWaiterHearsItsPlaceItsMovesAndItsGrant) {
   plane.position = 5;
   auto reader = leases->StreamAcquireLease(&call, StreamRequest(3600));
