@@ -63,7 +63,7 @@ def _fuzz(target):
 
 def _model(name):
     return Stage(f"model, {name}",
-                 ("/usr/bin/python3", "ROOT/tests/model/spin/run_spin.py", "--long",
+                 ("/usr/bin/python3", "ROOT/tests/model/spin/run_spin.py", "--long", "--minutes=5",
                   f"--model={name}", "--build=BUILD/verify/spin"),
                  needs=("/usr/bin/spin",), alone=True)
 
