@@ -64,6 +64,10 @@ class FakeDaemon {
   void KillKeeper();  // the lifeline ends; the worker goes on for a while
   void EndRecovery();
 
+  // To every session, as it is.
+  void SendToAll(const attach::Message& message);
+  // What was answered to an audit; nothing yet: nullopt.
+  std::optional<Generation> AnswerTo(uint64_t question);
   // What the session that holds the slot answers; 0 is "none".
   Generation Audit(const std::string& pool, SlotIndex slot, Generation gen);
   bool Revoke(const std::string& pool, SlotIndex slot);
@@ -77,6 +81,7 @@ class FakeDaemon {
   uint32_t EnlistedCount(const std::string& pool);
   size_t QueueLength();
   size_t SessionCount();
+  uint32_t sessions_begun();
   int accepted_claims() const { return accepted_claims_; }
   int claims_done() const { return claims_done_; }  // pools of sessions that have declared all
   int resent_tickets() const { return enqueues_after_restart_; }

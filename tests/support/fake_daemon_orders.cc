@@ -79,6 +79,18 @@ void FakeDaemon::HangUp() {
   for (const auto& peer : peers_) ::shutdown(peer->fd.get(), SHUT_RDWR);
 }
 
+void FakeDaemon::SendToAll(const Message& message) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  for (const auto& peer : peers_) Send(*peer, message);
+}
+
+std::optional<Generation> FakeDaemon::AnswerTo(uint64_t question) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  const auto found = answers_.find(question);
+  if (found == answers_.end()) return std::nullopt;
+  return found->second;
+}
+
 void FakeDaemon::KillKeeper() {
   const std::lock_guard<std::mutex> lock(mu_);
   lifeline_write_.reset();
@@ -113,11 +125,7 @@ Generation FakeDaemon::Audit(const std::string& pool, SlotIndex slot, Generation
     Send(*peer, message);
   }
   for (;;) {
-    {
-      const std::lock_guard<std::mutex> lock(mu_);
-      const auto found = answers_.find(question);
-      if (found != answers_.end()) return found->second;
-    }
+    if (const auto answer = AnswerTo(question)) return *answer;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
@@ -193,6 +201,11 @@ size_t FakeDaemon::QueueLength() {
 size_t FakeDaemon::SessionCount() {
   const std::lock_guard<std::mutex> lock(mu_);
   return peers_.size();
+}
+
+uint32_t FakeDaemon::sessions_begun() {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return last_session_ - (kOwnerSessionFirst - 1);
 }
 
 }  // namespace leaseplane::testing

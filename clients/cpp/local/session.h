@@ -118,7 +118,7 @@ class Session {
   void OnPoolMoved(uint32_t handle);
   void OnRefused(const attach::Refused& refused);
   bool OnGrant(const attach::GrantMsg& grant);
-  bool OnAudit(const attach::Audit& audit);
+  void OnAudit(const attach::Audit& audit);
   void OnTicketRefused(const attach::TicketRefused& refused);
   void OnLeaseEnded(const attach::LeaseEnded& ended);
   void OnRevokeRequested(const attach::RevokeRequested& request);

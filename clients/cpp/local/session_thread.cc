@@ -118,7 +118,8 @@ bool Session::Handle(Incoming& incoming) {
       OnTicketRefused(message.ticket_refused);
       return true;
     case Kind::kAudit:
-      return OnAudit(message.audit);
+      OnAudit(message.audit);
+      return true;
     case Kind::kRevokeRequested:
       OnRevokeRequested(message.revoke_requested);
       return true;
@@ -144,7 +145,9 @@ bool Session::Handle(Incoming& incoming) {
   }
 }
 
-// The record, if the message is about a pool we opened and a slot it has room for.
+// The record, if the message is about a pool we opened and a slot it has room for. The daemon may
+// speak of others in good faith: it counts a pool as opened before it answers, and does not know
+// that nobody waited for the answer, or that the memory could not be mapped.
 PoolRecord* Session::ByHandle(uint32_t handle, SlotIndex slot) {
   const auto found = by_handle_.find(handle);
   if (found == by_handle_.end()) return nullptr;
@@ -183,16 +186,17 @@ void Session::OnRefused(const attach::Refused& refused) {
 }
 
 bool Session::OnGrant(const attach::GrantMsg& grant) {
+  if (!IsTokenInRange(grant.token)) return false;
   PoolRecord* record = ByHandle(grant.pool, grant.slot);
-  if (record == nullptr || !IsTokenInRange(grant.token)) return false;
-  const LocalState& state = *record->pool.state();
   // The claim first: from here on an audit is answered with yes.
-  state.claims->NoteAcquired(grant.slot, grant.token);
+  if (record != nullptr) record->pool.state()->claims->NoteAcquired(grant.slot, grant.token);
   Message ack = MakeMessage(Kind::kGrantAck);
   ack.grant_ack.pool = grant.pool;
   ack.grant_ack.slot = grant.slot;
   ack.grant_ack.ticket = grant.ticket;
   SendPatiently(ack);
+  if (record == nullptr) return true;  // what was acknowledged is audited, and so taken back
+  const LocalState& state = *record->pool.state();
   if (!tickets_.Grant(grant.ticket, GrantOf(grant))) {
     // Its waiter has left. This thread takes no slots, so it keeps no hints either.
     ReleaseForOthers<RealMemory>(state.attachment, flags_, *state.claims, grant.slot, grant.token);
@@ -200,16 +204,17 @@ bool Session::OnGrant(const attach::GrantMsg& grant) {
   return true;
 }
 
-bool Session::OnAudit(const attach::Audit& audit) {
-  PoolRecord* record = ByHandle(audit.pool, audit.slot);
-  if (record == nullptr) return false;
+// Answered in any case: who owes many answers is not asked any more, about no pool. Nothing is held
+// in a pool that this session does not know.
+void Session::OnAudit(const attach::Audit& audit) {
+  const PoolRecord* record = ByHandle(audit.pool, audit.slot);
   Message answer = MakeMessage(Kind::kAuditAnswer);
   answer.audit_answer.pool = audit.pool;
   answer.audit_answer.slot = audit.slot;
   answer.audit_answer.question = audit.question;
-  answer.audit_answer.gen = record->claims.back()->Audit(audit.slot, audit.gen);
+  answer.audit_answer.gen =
+      record == nullptr ? 0 : record->claims.back()->Audit(audit.slot, audit.gen);
   SendPatiently(answer);
-  return true;
 }
 
 void Session::OnTicketRefused(const attach::TicketRefused& refused) {
