@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/attach/messages.h"
@@ -63,6 +64,11 @@ class FakeDaemon {
   void SayDraining();
   void KillKeeper();  // the lifeline ends; the worker goes on for a while
   void EndRecovery();
+  // To new memory, where claims are taken until EndRecovery; says so to everybody.
+  void MovePool(const std::string& pool);
+  // Claims are judged and not answered, until this is taken back.
+  void HoldClaimResults(bool holds);
+  size_t held_claim_results();
 
   // To every session, as it is.
   void SendToAll(const attach::Message& message);
@@ -107,7 +113,10 @@ class FakeDaemon {
 
   void RefuseTicket(const Waiter& waiter);
   void MakeSess();
+  static Pool MakeMemory(const FakePool& options, Epoch epoch);
+  PoolWords<RealMemory> WordsOf(const Pool& pool) const;
   void MakePool(const FakePool& options);
+  void Publish(Pool& pool);
   void Run();
   void Accept();
   void ReadPeer(Peer& peer);
@@ -135,6 +144,8 @@ class FakeDaemon {
   std::mutex mu_;
   bool recovering_;
   bool restarted_ = false;
+  bool holds_claim_results_ = false;
+  std::vector<std::pair<SessionIndex, attach::Message>> held_claim_results_;
   std::vector<Pool> pools_;
   std::vector<std::unique_ptr<Peer>> peers_;
   std::deque<Waiter> queue_;

@@ -109,6 +109,21 @@ void FakeDaemon::EndRecovery() {
   }
 }
 
+void FakeDaemon::HoldClaimResults(bool holds) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  holds_claim_results_ = holds;
+  if (holds) return;
+  for (const auto& [session, message] : held_claim_results_) {
+    if (Peer* peer = PeerOf(session)) Send(*peer, message);
+  }
+  held_claim_results_.clear();
+}
+
+size_t FakeDaemon::held_claim_results() {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return held_claim_results_.size();
+}
+
 Generation FakeDaemon::Audit(const std::string& pool, SlotIndex slot, Generation gen) {
   uint64_t question = 0;
   {

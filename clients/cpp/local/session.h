@@ -114,6 +114,7 @@ class Session {
   bool ReadAll();
   bool Handle(Incoming& incoming);
   PoolRecord* ByHandle(uint32_t handle, SlotIndex slot);
+  bool IsOnItsWay(const PoolRecord& record) const;
   void OnPoolOpened(Incoming& incoming);
   void OnPoolMoved(uint32_t handle);
   void OnRefused(const attach::Refused& refused);

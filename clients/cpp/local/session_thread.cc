@@ -155,23 +155,38 @@ PoolRecord* Session::ByHandle(uint32_t handle, SlotIndex slot) {
   return slot < record->claims.back()->max_capacity() ? record : nullptr;
 }
 
+// Whether a re-attachment or a move is about to publish the pool's next state, once it has declared
+// what is held: nobody else does, meanwhile.
+bool Session::IsOnItsWay(const PoolRecord& record) const {
+  if (record.next != nullptr) return true;
+  const LocalState* state = record.pool.state();
+  return record.is_damaged && state != nullptr && IsCurrent(state->attachment, flags_);
+}
+
 void Session::OnPoolOpened(Incoming& incoming) {
+  const uint32_t tag = incoming.message.pool_opened.tag;
   PoolRecord* record = nullptr;
   bool publish = true;
   {
     const MutexLock lock(&mu_);
-    const auto found = openings_.find(incoming.message.pool_opened.tag);
-    if (found == openings_.end()) return;  // the caller's time ran out
+    const auto found = openings_.find(tag);
+    // The caller's time ran out, or it asked in the session before.
+    if (found == openings_.end() || found->second->done) return;
     record = found->second->record;
     publish = found->second->publish;
   }
+  if (publish && IsOnItsWay(*record)) return FinishOpening(tag, absl::OkStatus());
   auto state = record->MakeState(incoming, publish ? attached_as_ : next_as_);
   if (state.ok()) {
     by_handle_[(*state)->handle] = record;
-    if (publish) record->pool.Publish(*state);
-    record->next = publish ? nullptr : *state;
+    if (publish) {
+      record->pool.Publish(*state);
+      record->is_damaged = false;
+    } else {
+      record->next = *state;
+    }
   }
-  FinishOpening(incoming.message.pool_opened.tag, state.status());
+  FinishOpening(tag, state.status());
 }
 
 // Noted at once: the daemon may be gone before the move is followed.
