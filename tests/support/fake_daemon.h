@@ -77,7 +77,8 @@ class FakeDaemon {
   // What the session that holds the slot answers; 0 is "none".
   Generation Audit(const std::string& pool, SlotIndex slot, Generation gen);
   bool Revoke(const std::string& pool, SlotIndex slot);
-  bool RevokeSilently(const std::string& pool, SlotIndex slot);  // dies before it tells
+  bool RevokeSilently(const std::string& pool, SlotIndex slot);            // dies before it tells
+  void WriteWord(const std::string& pool, SlotIndex slot, SlotWord word);  // as a neighbour may
   void AskBack(const std::string& pool, SlotIndex slot, int64_t grace_ns);
   // Takes a slot as for a remote lease.
   std::optional<SlotIndex> TakeSlot(const std::string& pool);

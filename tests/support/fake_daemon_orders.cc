@@ -167,6 +167,11 @@ bool FakeDaemon::Revoke(const std::string& name, SlotIndex slot) {
   return true;
 }
 
+void FakeDaemon::WriteWord(const std::string& pool, SlotIndex slot, SlotWord word) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  RealMemory::Store(Named(pool).authority->words().Slot(slot), word);
+}
+
 void FakeDaemon::AskBack(const std::string& name, SlotIndex slot, int64_t grace_ns) {
   const std::lock_guard<std::mutex> lock(mu_);
   Pool& pool = Named(name);

@@ -146,6 +146,7 @@ class Session {
   static bool AllAnswered(const std::vector<Claimed>& claims, size_t last);
   void PublishAll(const std::vector<Claimed>& claims);
   void ReportLost(const std::vector<Claimed>& claims);
+  void FindTakenBack();
   // session_moves.cc
   bool FollowMoves();
   bool Follow(const std::vector<PoolRecord*>& moved);

@@ -131,6 +131,7 @@ bool Session::Handle(Incoming& incoming) {
       return true;
     case Kind::kWorkerRestarted:
       ResendTickets();
+      FindTakenBack();
       return true;
     case Kind::kPoolMoved:
       OnPoolMoved(message.pool_moved.pool);
