@@ -22,7 +22,9 @@
 // kPoolMoved: the pool has new segments. The old ones grant nothing any more; the client opens the
 // pool again under the same handle and declares there what it holds (kClaim, kClaimsDone).
 // A worker that was restarted inherits the connections and says kWorkerRestarted on each: the
-// client sends every waiting ticket again. A connection that hangs up ends the session.
+// client sends every waiting ticket again, and looks at the words of what it holds, for the worker
+// before may have taken leases back without a kLeaseEnded. A connection that hangs up ends the
+// session.
 //
 // Native byte order and layout: both ends are on one host. Plain data, no behaviour.
 #pragma once

@@ -227,7 +227,11 @@ void FakeDaemon::OnClaim(Peer& peer, const attach::Claim& claim) {
   message.claim_result.accepted =
       pools_[claim.pool].authority->Restore(claim.slot, peer.index, claim.token, NowNs()) ? 1 : 0;
   accepted_claims_ += static_cast<int>(message.claim_result.accepted);
-  Send(peer, message);
+  if (holds_claim_results_) {
+    held_claim_results_.push_back({peer.index, message});
+  } else {
+    Send(peer, message);
+  }
 }
 
 void FakeDaemon::ServeQueue() {

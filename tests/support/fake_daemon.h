@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/attach/messages.h"
@@ -63,11 +64,21 @@ class FakeDaemon {
   void SayDraining();
   void KillKeeper();  // the lifeline ends; the worker goes on for a while
   void EndRecovery();
+  // To new memory, where claims are taken until EndRecovery; says so to everybody.
+  void MovePool(const std::string& pool);
+  // Claims are judged and not answered, until this is taken back.
+  void HoldClaimResults(bool holds);
+  size_t held_claim_results();
 
+  // To every session, as it is.
+  void SendToAll(const attach::Message& message);
+  // What was answered to an audit; nothing yet: nullopt.
+  std::optional<Generation> AnswerTo(uint64_t question);
   // What the session that holds the slot answers; 0 is "none".
   Generation Audit(const std::string& pool, SlotIndex slot, Generation gen);
   bool Revoke(const std::string& pool, SlotIndex slot);
-  bool RevokeSilently(const std::string& pool, SlotIndex slot);  // dies before it tells
+  bool RevokeSilently(const std::string& pool, SlotIndex slot);            // dies before it tells
+  void WriteWord(const std::string& pool, SlotIndex slot, SlotWord word);  // as a neighbour may
   void AskBack(const std::string& pool, SlotIndex slot, int64_t grace_ns);
   // Takes a slot as for a remote lease.
   std::optional<SlotIndex> TakeSlot(const std::string& pool);
@@ -77,6 +88,7 @@ class FakeDaemon {
   uint32_t EnlistedCount(const std::string& pool);
   size_t QueueLength();
   size_t SessionCount();
+  uint32_t sessions_begun();
   int accepted_claims() const { return accepted_claims_; }
   int claims_done() const { return claims_done_; }  // pools of sessions that have declared all
   int resent_tickets() const { return enqueues_after_restart_; }
@@ -102,7 +114,10 @@ class FakeDaemon {
 
   void RefuseTicket(const Waiter& waiter);
   void MakeSess();
+  static Pool MakeMemory(const FakePool& options, Epoch epoch);
+  PoolWords<RealMemory> WordsOf(const Pool& pool) const;
   void MakePool(const FakePool& options);
+  void Publish(Pool& pool);
   void Run();
   void Accept();
   void ReadPeer(Peer& peer);
@@ -130,6 +145,8 @@ class FakeDaemon {
   std::mutex mu_;
   bool recovering_;
   bool restarted_ = false;
+  bool holds_claim_results_ = false;
+  std::vector<std::pair<SessionIndex, attach::Message>> held_claim_results_;
   std::vector<Pool> pools_;
   std::vector<std::unique_ptr<Peer>> peers_;
   std::deque<Waiter> queue_;

@@ -79,6 +79,18 @@ void FakeDaemon::HangUp() {
   for (const auto& peer : peers_) ::shutdown(peer->fd.get(), SHUT_RDWR);
 }
 
+void FakeDaemon::SendToAll(const Message& message) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  for (const auto& peer : peers_) Send(*peer, message);
+}
+
+std::optional<Generation> FakeDaemon::AnswerTo(uint64_t question) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  const auto found = answers_.find(question);
+  if (found == answers_.end()) return std::nullopt;
+  return found->second;
+}
+
 void FakeDaemon::KillKeeper() {
   const std::lock_guard<std::mutex> lock(mu_);
   lifeline_write_.reset();
@@ -97,6 +109,21 @@ void FakeDaemon::EndRecovery() {
   }
 }
 
+void FakeDaemon::HoldClaimResults(bool holds) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  holds_claim_results_ = holds;
+  if (holds) return;
+  for (const auto& [session, message] : held_claim_results_) {
+    if (Peer* peer = PeerOf(session)) Send(*peer, message);
+  }
+  held_claim_results_.clear();
+}
+
+size_t FakeDaemon::held_claim_results() {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return held_claim_results_.size();
+}
+
 Generation FakeDaemon::Audit(const std::string& pool, SlotIndex slot, Generation gen) {
   uint64_t question = 0;
   {
@@ -113,11 +140,7 @@ Generation FakeDaemon::Audit(const std::string& pool, SlotIndex slot, Generation
     Send(*peer, message);
   }
   for (;;) {
-    {
-      const std::lock_guard<std::mutex> lock(mu_);
-      const auto found = answers_.find(question);
-      if (found != answers_.end()) return found->second;
-    }
+    if (const auto answer = AnswerTo(question)) return *answer;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
@@ -142,6 +165,11 @@ bool FakeDaemon::Revoke(const std::string& name, SlotIndex slot) {
   Peer* peer = PeerOf(owner);
   if (peer != nullptr) Send(*peer, message);
   return true;
+}
+
+void FakeDaemon::WriteWord(const std::string& pool, SlotIndex slot, SlotWord word) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  RealMemory::Store(Named(pool).authority->words().Slot(slot), word);
 }
 
 void FakeDaemon::AskBack(const std::string& name, SlotIndex slot, int64_t grace_ns) {
@@ -193,6 +221,11 @@ size_t FakeDaemon::QueueLength() {
 size_t FakeDaemon::SessionCount() {
   const std::lock_guard<std::mutex> lock(mu_);
   return peers_.size();
+}
+
+uint32_t FakeDaemon::sessions_begun() {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return last_session_ - (kOwnerSessionFirst - 1);
 }
 
 }  // namespace leaseplane::testing

@@ -50,7 +50,7 @@ void FakeDaemon::MakeSess() {
   Must(shm::SealReadOnly(sess_fd_.get()).ok());
 }
 
-void FakeDaemon::MakePool(const FakePool& options) {
+FakeDaemon::Pool FakeDaemon::MakeMemory(const FakePool& options, Epoch epoch) {
   const shm::Geometry geometry = shm::MakeGeometry(options.capacity);
   Pool pool;
   pool.options = options;
@@ -62,19 +62,48 @@ void FakeDaemon::MakePool(const FakePool& options) {
   pool.data = MapAll(pool.data_fd.get(), geometry.data_bytes);
   pool.ctl = MapAll(pool.ctl_fd.get(), geometry.ctl_bytes);
   pool.meta = MapAll(pool.meta_fd.get(), meta_bytes);
-  shm::FormatCtl(pool.ctl.base(), geometry, pool.uid, options_.epoch);
+  shm::FormatCtl(pool.ctl.base(), geometry, pool.uid, epoch);
   shm::FormatMeta(pool.meta.base(), geometry, pool.uid, options.resources);
   Must(shm::SealSize(pool.data_fd.get()).ok());
   Must(shm::SealReadOnly(pool.ctl_fd.get()).ok());
   Must(shm::SealReadOnly(pool.meta_fd.get()).ok());
+  return pool;
+}
+
+PoolWords<RealMemory> FakeDaemon::WordsOf(const Pool& pool) const {
+  const shm::Geometry geometry = shm::MakeGeometry(pool.options.capacity);
   const shm::PoolBase base{pool.data.base(), pool.ctl.base(), pool.meta.base(), geometry};
-  pool.authority =
-      std::make_unique<Authority<RealMemory>>(WordsOf(base, sess_.base()), options.capacity);
-  pool.authority->SetEpoch(options_.epoch);
+  return leaseplane::WordsOf(base, sess_.base());
+}
+
+void FakeDaemon::Publish(Pool& pool) {
   pool.authority->Initialize(options_.first_gen, !recovering_, NowNs());
   shm::Publish(pool.ctl.base());
   shm::Publish(pool.meta.base());
+}
+
+void FakeDaemon::MakePool(const FakePool& options) {
+  Pool pool = MakeMemory(options, options_.epoch);
+  pool.authority = std::make_unique<Authority<RealMemory>>(WordsOf(pool), options.capacity);
+  pool.authority->SetEpoch(options_.epoch);
+  Publish(pool);
   pools_.push_back(std::move(pool));
+}
+
+void FakeDaemon::MovePool(const std::string& name) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  Pool& pool = Named(name);
+  const Epoch epoch = pool.authority->epoch() + 1;
+  Pool next = MakeMemory(pool.options, epoch);
+  next.authority = std::move(pool.authority);
+  next.authority->MoveTo(WordsOf(next), epoch);
+  recovering_ = true;
+  Publish(next);
+  pool = std::move(next);
+  attach::Message message{};
+  message.kind = attach::Kind::kPoolMoved;
+  message.pool_moved.pool = HandleOf(name);
+  for (const auto& peer : peers_) Send(*peer, message);
 }
 
 }  // namespace leaseplane::testing

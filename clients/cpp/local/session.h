@@ -114,11 +114,12 @@ class Session {
   bool ReadAll();
   bool Handle(Incoming& incoming);
   PoolRecord* ByHandle(uint32_t handle, SlotIndex slot);
+  bool IsOnItsWay(const PoolRecord& record) const;
   void OnPoolOpened(Incoming& incoming);
   void OnPoolMoved(uint32_t handle);
   void OnRefused(const attach::Refused& refused);
   bool OnGrant(const attach::GrantMsg& grant);
-  bool OnAudit(const attach::Audit& audit);
+  void OnAudit(const attach::Audit& audit);
   void OnTicketRefused(const attach::TicketRefused& refused);
   void OnLeaseEnded(const attach::LeaseEnded& ended);
   void OnRevokeRequested(const attach::RevokeRequested& request);
@@ -145,6 +146,7 @@ class Session {
   static bool AllAnswered(const std::vector<Claimed>& claims, size_t last);
   void PublishAll(const std::vector<Claimed>& claims);
   void ReportLost(const std::vector<Claimed>& claims);
+  void FindTakenBack();
   // session_moves.cc
   bool FollowMoves();
   bool Follow(const std::vector<PoolRecord*>& moved);

@@ -24,10 +24,11 @@ bool IsTransient(const absl::Status& status) {
 
 // Whether the word of a lease that its process holds says that the daemon took it back, and went
 // before it could tell: a release is noted before its CAS, so it was none. A word behind the grant
-// says nothing: somebody has written over it.
+// says nothing: somebody has written over it. Nor does one that cannot be true: the daemon asks who
+// holds the slot.
 bool WasTakenBack(const Attachment<RealMemory>& old, SlotIndex slot, FencingToken token) {
   const SlotWord word = RealMemory::Load(old.words.Slot(slot));
-  return word != BusyWord(old.owner, GenerationOf(token)) &&
+  return word != BusyWord(old.owner, GenerationOf(token)) && IsWellFormed(word) &&
          GenerationOfWord(word) >= GenerationOf(token);
 }
 
@@ -168,6 +169,26 @@ void Session::ReportLost(const std::vector<Claimed>& claims) {
     if (claim.accepted || IsOver(claim)) continue;
     claim.claims->NoteRevoked(claim.slot, claim.token);
     TellLost(*claim.record, claim.slot, claim.token, Reason::kSessionEnded);
+  }
+}
+
+// The worker that was killed may have taken leases back and not told of it. The same as what
+// OnLeaseEnded does; what the new worker says of these leases later finds that they are over.
+void Session::FindTakenBack() {
+  for (PoolRecord* record : Records()) {
+    const LocalState* state = record->pool.state();
+    // Elsewhere the words say nothing: what is held is being declared, or is about to be.
+    if (state == nullptr || record->is_damaged || !IsCurrent(state->attachment, flags_)) continue;
+    Claims<RealMemory>& claims = *state->claims;
+    for (SlotIndex slot = 0; slot < claims.max_capacity(); ++slot) {
+      const FencingToken token = claims.HeldToken(slot);
+      if (token == 0 || !WasTakenBack(state->attachment, slot, token)) continue;
+      // All of them are taken back where the session has ended; the connection tells of that.
+      if (!SessionLives(state->attachment)) break;
+      if (claims.HeldToken(slot) != token) continue;  // given back, which is noted before the word
+      claims.NoteRevoked(slot, token);
+      TellLost(*record, slot, token, Reason::kLeaseRevoked);
+    }
   }
 }
 

@@ -118,7 +118,8 @@ bool Session::Handle(Incoming& incoming) {
       OnTicketRefused(message.ticket_refused);
       return true;
     case Kind::kAudit:
-      return OnAudit(message.audit);
+      OnAudit(message.audit);
+      return true;
     case Kind::kRevokeRequested:
       OnRevokeRequested(message.revoke_requested);
       return true;
@@ -130,6 +131,7 @@ bool Session::Handle(Incoming& incoming) {
       return true;
     case Kind::kWorkerRestarted:
       ResendTickets();
+      FindTakenBack();
       return true;
     case Kind::kPoolMoved:
       OnPoolMoved(message.pool_moved.pool);
@@ -144,7 +146,9 @@ bool Session::Handle(Incoming& incoming) {
   }
 }
 
-// The record, if the message is about a pool we opened and a slot it has room for.
+// The record, if the message is about a pool we opened and a slot it has room for. The daemon may
+// speak of others in good faith: it counts a pool as opened before it answers, and does not know
+// that nobody waited for the answer, or that the memory could not be mapped.
 PoolRecord* Session::ByHandle(uint32_t handle, SlotIndex slot) {
   const auto found = by_handle_.find(handle);
   if (found == by_handle_.end()) return nullptr;
@@ -152,23 +156,38 @@ PoolRecord* Session::ByHandle(uint32_t handle, SlotIndex slot) {
   return slot < record->claims.back()->max_capacity() ? record : nullptr;
 }
 
+// Whether a re-attachment or a move is about to publish the pool's next state, once it has declared
+// what is held: nobody else does, meanwhile.
+bool Session::IsOnItsWay(const PoolRecord& record) const {
+  if (record.next != nullptr) return true;
+  const LocalState* state = record.pool.state();
+  return record.is_damaged && state != nullptr && IsCurrent(state->attachment, flags_);
+}
+
 void Session::OnPoolOpened(Incoming& incoming) {
+  const uint32_t tag = incoming.message.pool_opened.tag;
   PoolRecord* record = nullptr;
   bool publish = true;
   {
     const MutexLock lock(&mu_);
-    const auto found = openings_.find(incoming.message.pool_opened.tag);
-    if (found == openings_.end()) return;  // the caller's time ran out
+    const auto found = openings_.find(tag);
+    // The caller's time ran out, or it asked in the session before.
+    if (found == openings_.end() || found->second->done) return;
     record = found->second->record;
     publish = found->second->publish;
   }
+  if (publish && IsOnItsWay(*record)) return FinishOpening(tag, absl::OkStatus());
   auto state = record->MakeState(incoming, publish ? attached_as_ : next_as_);
   if (state.ok()) {
     by_handle_[(*state)->handle] = record;
-    if (publish) record->pool.Publish(*state);
-    record->next = publish ? nullptr : *state;
+    if (publish) {
+      record->pool.Publish(*state);
+      record->is_damaged = false;
+    } else {
+      record->next = *state;
+    }
   }
-  FinishOpening(incoming.message.pool_opened.tag, state.status());
+  FinishOpening(tag, state.status());
 }
 
 // Noted at once: the daemon may be gone before the move is followed.
@@ -183,16 +202,17 @@ void Session::OnRefused(const attach::Refused& refused) {
 }
 
 bool Session::OnGrant(const attach::GrantMsg& grant) {
+  if (!IsTokenInRange(grant.token)) return false;
   PoolRecord* record = ByHandle(grant.pool, grant.slot);
-  if (record == nullptr || !IsTokenInRange(grant.token)) return false;
-  const LocalState& state = *record->pool.state();
   // The claim first: from here on an audit is answered with yes.
-  state.claims->NoteAcquired(grant.slot, grant.token);
+  if (record != nullptr) record->pool.state()->claims->NoteAcquired(grant.slot, grant.token);
   Message ack = MakeMessage(Kind::kGrantAck);
   ack.grant_ack.pool = grant.pool;
   ack.grant_ack.slot = grant.slot;
   ack.grant_ack.ticket = grant.ticket;
   SendPatiently(ack);
+  if (record == nullptr) return true;  // what was acknowledged is audited, and so taken back
+  const LocalState& state = *record->pool.state();
   if (!tickets_.Grant(grant.ticket, GrantOf(grant))) {
     // Its waiter has left. This thread takes no slots, so it keeps no hints either.
     ReleaseForOthers<RealMemory>(state.attachment, flags_, *state.claims, grant.slot, grant.token);
@@ -200,16 +220,17 @@ bool Session::OnGrant(const attach::GrantMsg& grant) {
   return true;
 }
 
-bool Session::OnAudit(const attach::Audit& audit) {
-  PoolRecord* record = ByHandle(audit.pool, audit.slot);
-  if (record == nullptr) return false;
+// Answered in any case: who owes many answers is not asked any more, about no pool. Nothing is held
+// in a pool that this session does not know.
+void Session::OnAudit(const attach::Audit& audit) {
+  const PoolRecord* record = ByHandle(audit.pool, audit.slot);
   Message answer = MakeMessage(Kind::kAuditAnswer);
   answer.audit_answer.pool = audit.pool;
   answer.audit_answer.slot = audit.slot;
   answer.audit_answer.question = audit.question;
-  answer.audit_answer.gen = record->claims.back()->Audit(audit.slot, audit.gen);
+  answer.audit_answer.gen =
+      record == nullptr ? 0 : record->claims.back()->Audit(audit.slot, audit.gen);
   SendPatiently(answer);
-  return true;
 }
 
 void Session::OnTicketRefused(const attach::TicketRefused& refused) {

@@ -124,6 +124,60 @@ TEST_F(LocalRestartTest, ALeaseThatWasTakenBackWithoutAWordIsReportedAsLost) {
   EXPECT_EQ(daemon_->accepted_claims(), 1);
 }
 
+TEST_F(LocalRestartTest, ALeaseThatAKilledWorkerTookBackWithoutAWordIsReportedAsLostOnce) {
+  daemon_options_.pools[0].capacity = 4;
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease kept = pool.TryAcquire();
+  const Lease taken = pool.TryAcquire();
+  const Lease granted_anew = pool.TryAcquire();
+  Lease released = pool.TryAcquire();
+  EXPECT_TRUE(std::move(released).Release().ok());
+  ASSERT_TRUE(daemon_->RevokeSilently("gpu", taken.slot()));
+  ASSERT_TRUE(daemon_->RevokeSilently("gpu", granted_anew.slot()));
+  std::vector<SlotIndex> theirs;
+  while (const auto slot = daemon_->TakeSlot("gpu")) theirs.push_back(*slot);
+  EXPECT_EQ(theirs.size(), 3u);
+  daemon_->GiveSlot("gpu", taken.slot());
+  EXPECT_TRUE(heard.lost().empty());
+  daemon_->RestartWorker();
+  ASSERT_TRUE(Eventually([&] { return heard.lost().size() == 2; }));
+  for (const LostLease& lost : heard.lost()) {
+    const Lease& lease = lost.slot == taken.slot() ? taken : granted_anew;
+    EXPECT_EQ(lost.token, lease.token());
+    EXPECT_EQ(lost.reason, Reason::kLeaseRevoked);
+    EXPECT_EQ(lost.pool, "gpu");
+  }
+  EXPECT_NE(heard.lost()[0].slot, heard.lost()[1].slot);
+  daemon_->RestartWorker();
+  const Generation gen = GenerationOf(kept.token());
+  EXPECT_EQ(daemon_->Audit("gpu", kept.slot(), gen), gen);  // and so the news was read
+  ReplaceDaemon();
+  ASSERT_TRUE(Eventually([&] { return daemon_->accepted_claims() == 1 && kept.still_held(); }));
+  EXPECT_EQ(heard.lost().size(), 2u);
+}
+
+TEST_F(LocalRestartTest, AWordThatCannotBeTrueIsNotTakenForAnEndByTheWorkerBefore) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease lease = pool.TryAcquire();
+  const Lease other = pool.TryAcquire();
+  const Generation gen = GenerationOf(lease.token());
+  for (const SlotWord rubbish :
+       {SlotWord{0}, ~SlotWord{0}, MakeWord(SlotState::kFree, kOwnerSessionFirst, gen + 1)}) {
+    daemon_->WriteWord("gpu", lease.slot(), rubbish);
+    daemon_->RestartWorker();
+    daemon_->Audit("gpu", other.slot(), 0);  // answered after the news was read
+  }
+  daemon_->WriteWord("gpu", lease.slot(), BusyWord(kOwnerSessionFirst, gen));
+  EXPECT_TRUE(heard.lost().empty());
+  EXPECT_TRUE(lease.still_held());
+}
+
 TEST_F(LocalRestartTest, AnEndedSessionIsMadeAnewAndItsLeasesAreLost) {
   StartDaemon();
   Heard heard;
