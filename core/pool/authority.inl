@@ -222,9 +222,8 @@ bool Authority<M>::Restore(SlotIndex slot, SessionIndex owner, FencingToken toke
     }
   }
   // A slot that nobody was granted since Initialize takes the lease's numbering as its own. One for
-  // which another lease was restored, and taken back again before anything could be granted, too;
-  // but if that one was true, its numbers are not to be granted twice.
-  if (!s.pristine && !s.grantable && gen < s.gen_max) s.bump_next = true;
+  // which another lease was restored, and taken back again before anything could be granted, too:
+  // what is granted from now on has a later epoch than either.
   s.gen_max = s.pristine || !s.grantable ? gen : std::max(s.gen_max, gen);
   s.pristine = false;
   SetBase(slot, EpochOf(token));
