@@ -190,6 +190,10 @@ bool Session::FinishMovedRelease(LocalPool& pool, const LocalState& old, SlotInd
   if (now == &old || slot >= now->claims->max_capacity()) return false;
   const FencingToken held = now->claims->HeldToken(slot);
   if (held > token) return false;  // the slot was taken anew
+  // Or taken anew and given back already, of which this release is not to hide the note.
+  const SlotWord word = RealMemory::Load(now->attachment.words.Slot(slot));
+  const bool is_there = word == BusyWord(now->attachment.owner, GenerationOf(token));
+  if (!is_there && held != token) return false;
   const ReleaseResult result =
       ReleaseForOthers<RealMemory>(now->attachment, flags_, *now->claims, slot, token);
   return result != ReleaseResult::kStale;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The daemon goes and another one comes.
+#include "clients/cpp/boot_clock.h"
+#include "clients/cpp/local/session.h"
 #include "tests/unit/clients/cpp/local_fixture.h"
 
 namespace leaseplane {
@@ -89,6 +91,32 @@ TEST_F(LocalRestartTest, WhatIsReleasedWhileTheDaemonIsGoneIsNotDeclared) {
   ASSERT_TRUE(Eventually([&] { return two.still_held(); }));
   EXPECT_EQ(daemon_->accepted_claims(), 1);
   EXPECT_EQ(daemon_->BusyCount("gpu"), 1u);
+}
+
+// A thread gives back in the old memory, and stands still before it looks into the new one.
+TEST_F(LocalRestartTest, ALateReleaseOfTheOldMemoryHidesNoneOfTheNew) {
+  daemon_options_.pools[0].capacity = 1;
+  StartDaemon();
+  const Client client = Connect();
+  const Pool pool = Open(client);
+  internal::SessionConfig config;
+  config.attach_path = folder_ + "/attach.sock";
+  internal::Session* session = internal::FindSession(config);
+  const auto local = session->OpenPool("gpu", internal::BootNowNs() + 60 * internal::kSecondNs);
+  ASSERT_TRUE(local.ok()) << local.status();
+  const internal::LocalState& old = *(*local)->state();
+  Lease lease = pool.TryAcquire();
+  const FencingToken token = lease.token();
+  KillDaemon();
+  ASSERT_TRUE(Eventually([&] { return !lease.still_held(); }));
+  EXPECT_TRUE(std::move(lease).Release().ok());
+  ReplaceDaemon();
+  ASSERT_TRUE(Eventually([this] { return daemon_->claims_done() == 1; }));
+  daemon_->EndRecovery();
+  ASSERT_TRUE(Eventually([&] { return static_cast<bool>(pool.TryAcquire()); }));
+  EXPECT_FALSE(session->FinishMovedRelease(**local, old, 0, token));
+  EXPECT_EQ((*local)->state()->claims->HeldToken(0), 0) << "nobody holds it";
+  EXPECT_EQ(daemon_->BusyCount("gpu"), 0u);
 }
 
 TEST_F(LocalRestartTest, AClaimThatIsNotAcceptedIsReportedAsLost) {
