@@ -20,6 +20,11 @@
 // its note over that of a later release of the same slot, and the tables would name a hold that
 // nobody has. While the CAS is still to come the record answers for it: held.
 //
+// Why only of the grant noted last: a lease that was taken back may be given back much later, when
+// the slot has been taken and given back again; noted then, its release would bring the later hold
+// back to life. Who holds the slot finds its own grant in acquired[i], unless a late note of a
+// lease that was taken back lies there, which is no hold anyway.
+//
 // Why plain (release) stores are enough: the audit's question exists only after the daemon has read
 // BUSY|me|g, which reads-from the CAS; the thread record is written before that CAS, so it
 // happens-before the question. A reader that finds another entry in the record finds acquired[i],
@@ -92,6 +97,12 @@ struct alignas(kCacheLineBytes / 2) ClaimEntry {
   typename M::U64 acquired{0};
   typename M::U64 released{0};
   typename M::U64 revoked{0};
+
+  // Before the CAS that gives back: see Claims.
+  LEASEPLANE_HOT void NoteReleased(uint64_t token) {
+    if (M::LoadHint(acquired) == token) [[likely]]
+      M::StoreRelease(released, token);
+  }
 };
 
 template <class M>
@@ -136,7 +147,7 @@ class Claims {
     M::StoreRelease(At(slot).acquired, static_cast<uint64_t>(token));
   }
   void NoteReleased(SlotIndex slot, FencingToken token) {
-    M::StoreRelease(At(slot).released, static_cast<uint64_t>(token));
+    At(slot).NoteReleased(static_cast<uint64_t>(token));
   }
 
   // The daemon took this one lease back while the session goes on.

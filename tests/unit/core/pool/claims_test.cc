@@ -32,6 +32,15 @@ TEST(ClaimsTest, ALateNoteOfAReleaseDoesNotHideTheNextHold) {
   EXPECT_EQ(claims.HeldToken(0), MakeToken(1, 8));
 }
 
+TEST(ClaimsTest, ALateReleaseDoesNotBringALaterHoldBackToLife) {
+  Claims<M> claims(1);
+  claims.NoteAcquired(0, MakeToken(1, 7));  // taken back by the daemon
+  claims.NoteAcquired(0, MakeToken(1, 8));
+  claims.NoteReleased(0, MakeToken(1, 8));
+  claims.NoteReleased(0, MakeToken(1, 7));
+  EXPECT_EQ(claims.HeldToken(0), 0);
+}
+
 TEST(ClaimsTest, AnAuditKnowsHoldsAndWhatIsJustBeingTaken) {
   Claims<M> claims(3);
   Record& record = claims.Borrow();
