@@ -20,6 +20,11 @@
 // its note over that of a later release of the same slot, and the tables would name a hold that
 // nobody has. While the CAS is still to come the record answers for it: held.
 //
+// Why only of the grant noted last: a lease that was taken back may be given back much later, when
+// the slot has been taken and given back again; noted then, its release would bring the later hold
+// back to life. Who holds the slot finds its own grant in acquired[i], unless a late note of a
+// lease that was taken back lies there, which is no hold anyway.
+//
 // Why plain (release) stores are enough: the audit's question exists only after the daemon has read
 // BUSY|me|g, which reads-from the CAS; the thread record is written before that CAS, so it
 // happens-before the question. A reader that finds another entry in the record finds acquired[i],
@@ -31,8 +36,13 @@
 // the newer one. So an entry that is not newer than revoked[i] says nothing about what is held, and
 // the audit is answered with yes. The daemon tells of a lease it took back before it asks again.
 //
+// Why such an entry is cleared (ForgetRevoked): else it would vouch for every later grant of the
+// slot, also for one that the process never heard of. It may go only where it hides nothing: it is
+// read first and the word then, and a word that is not the process's says that what it may have
+// been written over is no hold any more. A note that comes after that stays.
+//
 // Threads: the owner of a record writes it; the library thread reads everything at any time, and
-// it alone calls NoteRevoked.
+// it alone calls NoteRevoked and what forgets.
 // Cost: 32 bytes a slot (a cache line in pools of at most 64), about 600 bytes a thread.
 #pragma once
 
@@ -92,6 +102,12 @@ struct alignas(kCacheLineBytes / 2) ClaimEntry {
   typename M::U64 acquired{0};
   typename M::U64 released{0};
   typename M::U64 revoked{0};
+
+  // Before the CAS that gives back: see Claims.
+  LEASEPLANE_HOT void NoteReleased(uint64_t token) {
+    if (M::LoadHint(acquired) == token) [[likely]]
+      M::StoreRelease(released, token);
+  }
 };
 
 template <class M>
@@ -136,13 +152,38 @@ class Claims {
     M::StoreRelease(At(slot).acquired, static_cast<uint64_t>(token));
   }
   void NoteReleased(SlotIndex slot, FencingToken token) {
-    M::StoreRelease(At(slot).released, static_cast<uint64_t>(token));
+    At(slot).NoteReleased(static_cast<uint64_t>(token));
   }
 
   // The daemon took this one lease back while the session goes on.
   void NoteRevoked(SlotIndex slot, FencingToken token) {
     const auto value = static_cast<uint64_t>(token);
     if (value > M::Load(At(slot).revoked)) M::Store(At(slot).revoked, value);
+  }
+
+  // After it: what was noted of the leases that were taken back is forgotten, unless the word, of
+  // the segment they were in, says that it may hide another one of this process. See above.
+  void ForgetRevoked(const PoolWords<M>& p, SessionIndex owner, SlotIndex slot) {
+    Entry& entry = At(slot);
+    const uint64_t acquired = M::Load(entry.acquired);
+    if (acquired == 0 || acquired > M::Load(entry.revoked)) return;
+    const SlotWord word = M::Load(p.Slot(slot));
+    if (!IsWellFormed(word) || OwnerOf(word) == owner) return;
+    M::CompareExchange(entry.acquired, acquired, 0);
+  }
+
+  // This lease ended with its session or its segment, and so did whatever it may hide.
+  void Forget(SlotIndex slot, FencingToken token) {
+    NoteRevoked(slot, token);
+    M::CompareExchange(At(slot).acquired, static_cast<uint64_t>(token), 0);
+  }
+  // The session ended.
+  void ForgetAll() {
+    for (SlotIndex slot = 0; slot < max_capacity_; ++slot) {
+      const uint64_t acquired = M::Load(At(slot).acquired);
+      if (const FencingToken held = HeldToken(slot); held != 0) NoteRevoked(slot, held);
+      M::CompareExchange(At(slot).acquired, acquired, 0);
+    }
   }
 
   // Token under which this process holds `slot`, 0 if it does not.
@@ -163,8 +204,8 @@ class Claims {
     // A release enters its record first and the tables then; what was noted meanwhile is seen here,
     // unless its CAS is done.
     if (IsTouched(slot, asked)) return asked;
-    const uint64_t revoked = M::Load(At(slot).revoked);
-    return revoked != 0 && M::Load(At(slot).acquired) <= revoked ? asked : 0;
+    const uint64_t acquired = M::Load(At(slot).acquired);
+    return acquired != 0 && acquired <= M::Load(At(slot).revoked) ? asked : 0;
   }
 
   // Returns when every acquisition that was won at the call has been noted or undone. For

@@ -329,7 +329,7 @@ LEASEPLANE_HOT ReleaseResult Release(ThreadContext<M>& t, SlotIndex slot,
     return ReleaseWarily(t, slot, token);
   const SlotWord after = FreeWord(0) + gen;
   ThreadRecord<M>::Touch(*t.pending, after + t.hot_pending - 1);
-  M::StoreRelease(t.hot_claim->released, static_cast<uint64_t>(token));
+  t.hot_claim->NoteReleased(static_cast<uint64_t>(token));
   if (M::Load(*t.policy) != t.plain_policy) [[unlikely]]
     return ReleaseWarily(t, slot, token);
   if (!M::CompareExchange(*t.hot_word, t.busy + gen, after)) [[unlikely]] {

@@ -4,12 +4,13 @@
  * back what they or others took, OPS times each; its library thread answers "do you hold slot i at
  * generation g?" while they do, the daemon takes back what is denied. The daemon also takes single
  * leases from the living process (TAKES) and tells it, and may have granted a slot that the process
- * never heard of (LOST).
+ * never heard of, before the others (LOST) or after them (LOST_LAST).
  *
  * Per slot the tables `taken`, `given`, `lost`; per thread the record of the slot touched last.
  *
  * Shown: a thread's release fails only if the daemon told of taking that lease; a generation is
- * granted once; in the end a hold that nobody knows is denied.
+ * granted once; in the end a hold that nobody knows is denied, and the tables name no hold that
+ * nobody has, unless a release was noted at the very instant of a later one.
  */
 #ifndef NT
 #define NT 2
@@ -26,6 +27,7 @@
 #ifndef TAKES
 #define TAKES 0
 #endif
+#define HELD(i) (taken[i] > lost[i] && given[i] != taken[i])
 #define RECORD(i, g) (((g) << 1) + (i))   /* at most two slots */
 
 bit busy[NS];
@@ -36,14 +38,36 @@ mtype = { AUDIT, REVOKED };
 chan to_library = [3] of { mtype, bit, byte };
 chan to_daemon = [1] of { bit, byte, bit };
 byte finished;
+bit at_work;       /* the library's thread has not done yet what it was told */
 byte handle[NS];   /* leases that threads of the process may give back: generation, 0 none */
 /* What the world knows. */
 byte newest[NS];
 byte taken_back[NS];   /* newest generation the daemon took by an order of somebody */
+bit vouched[NS];       /* what was noted of a lease taken back may hide a later one */
+bit crossed[NS];       /* a release was noted when its grant was the newest no more, though it was
+                          when its thread looked */
+
+/* A lease that is not the one noted last was taken back: its note would go over a later one. */
+inline note_release() {
+#ifdef MUT_RELEASE_NOTED_BLINDLY
+  atomic { given[i] = g };
+#else
+  atomic { is_newest = (taken[i] == g) };
+  if
+  :: is_newest ->
+    atomic {
+      given[i] = g; is_newest = 0;
+      if :: taken[i] != g -> crossed[i] = 1 :: else fi
+    }
+  :: else
+  fi;
+#endif
+}
 
 /* Takes a slot, or gives back one that any thread of the process took. */
 proctype Thread(byte t) {
   byte i, g, n;
+  bit is_newest;
   do
   :: n < OPS ->
     n++;
@@ -76,7 +100,7 @@ proctype Thread(byte t) {
 #endif
         atomic {
 #ifndef MUT_NO_NOTE
-          taken[i] = g;
+          taken[i] = g; crossed[i] = 0; vouched[i] = (g <= lost[i]);
 #endif
           handle[i] = g; g = 0
         }
@@ -87,7 +111,7 @@ proctype Thread(byte t) {
       atomic { record[t] = RECORD(i, g) };
 #endif
 #ifndef MUT_RELEASE_NOTED_AFTER_CAS
-      atomic { given[i] = g };
+      note_release();
 #endif
       atomic {
         if
@@ -96,7 +120,7 @@ proctype Thread(byte t) {
         fi
       };
 #ifdef MUT_RELEASE_NOTED_AFTER_CAS
-      atomic { given[i] = g };
+      note_release();
 #endif
       g = 0
     :: else   /* taken, and its handle is in somebody's hand */
@@ -123,7 +147,7 @@ proctype Library() {
   bit i, known, held;
 end_waiting:
   do
-  :: atomic { to_library?AUDIT, i, g -> known = 0 };
+  :: atomic { to_library?AUDIT, i, g -> known = 0; at_work = 1 };
 #ifndef MUT_RECORDS_AFTER_TABLES_ONLY
     look_at_records();
 #endif
@@ -142,7 +166,17 @@ end_waiting:
 #endif
 #ifndef MUT_LATE_NOTE_BELIEVED
         if
-        :: !known -> atomic { if :: lost[i] != 0 && taken[i] <= lost[i] -> known = 1 :: else fi }
+        :: !known ->
+          atomic {
+            if
+#ifdef MUT_NOTHING_IS_NEWER
+            :: lost[i] != 0 && taken[i] <= lost[i] -> known = 1
+#else
+            :: taken[i] != 0 && taken[i] <= lost[i] -> known = 1
+#endif
+            :: else
+            fi
+          }
         :: else
         fi
 #endif
@@ -150,8 +184,23 @@ end_waiting:
       held = 0
     :: else
     fi;
-    atomic { to_daemon!i, g, known; known = 0; g = 0; i = 0 }
-  :: atomic { to_library?REVOKED, i, g -> if :: g > lost[i] -> lost[i] = g :: else fi; i = 0; g = 0 }
+    atomic { to_daemon!i, g, known; known = 0; g = 0; i = 0; at_work = 0 }
+  :: atomic { to_library?REVOKED, i, g -> at_work = 1; if :: g > lost[i] -> lost[i] = g :: else fi };
+#ifndef MUT_REVOKED_NOTE_STAYS
+    atomic { a = (taken[i] <= lost[i] -> taken[i] : 0) };
+    if
+    :: a != 0 ->
+#ifndef MUT_NOTE_CLEARED_UNSEEN
+      atomic { if :: busy[i] -> a = 0; vouched[i] = 1 :: else fi };
+#endif
+      atomic {   /* by CAS */
+        if :: a != 0 && taken[i] == a -> taken[i] = 0; vouched[i] = 0 :: else fi;
+        a = 0
+      }
+    :: else
+    fi;
+#endif
+    atomic { i = 0; g = 0; at_work = 0 }
   od
 }
 
@@ -202,13 +251,32 @@ proctype Daemon() {
 #endif
   :: audits == AUDITS -> break
   od;
-#ifdef LOST   /* when nobody is at work, one more question about what only the word knows */
-  atomic { finished == NT && empty(to_library); i = 0; g = gen[0] };
+  atomic {
+    finished == NT && empty(to_library) && !at_work;
+    i = 0;
+    assert(!HELD(i) || busy[i] && gen[i] == taken[i] || crossed[i]);
+#if NS > 1
+    i = 1;
+    assert(!HELD(i) || busy[i] && gen[i] == taken[i] || crossed[i]);
+#endif
+    i = 0; g = 0
+  };
+#ifdef LOST   /* one more question about what only the word knows */
+  g = gen[0];
   if
   :: busy[0] ->
     to_library!AUDIT, i, g;
     to_daemon?i, g, known;
     assert(!known || handle[0] == g)
+  :: else
+  fi
+#endif
+#ifdef LOST_LAST   /* one that the process does not hear of */
+  if
+  :: atomic { !busy[0] -> busy[0] = 1; gen[0]++; g = gen[0] };
+    to_library!AUDIT, 0, g;
+    to_daemon?i, g, known;
+    assert(!known || vouched[0])
   :: else
   fi
 #endif

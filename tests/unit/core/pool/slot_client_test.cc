@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "tests/unit/core/pool/heap_pool.h"
 
 namespace leaseplane {
@@ -101,6 +103,26 @@ TEST_F(SlotClientTest, AnOldTokenDoesNotReleaseTheNextHold) {
   EXPECT_GT(next.token, old.token);
   EXPECT_EQ(client_.Release(old), ReleaseResult::kStale);
   EXPECT_EQ(pool_.Word(0), BusyWord(kMe, GenerationOf(next.token)));
+}
+
+// A lease that was taken back is given back when the slot has been taken and given back again: by
+// the fast path, the other one, and the library's thread.
+TEST_F(SlotClientTest, ALateReleaseOfALeaseTakenBackLeavesNoHold) {
+  const std::function<ReleaseResult(const LocalGrant&)> ways[] = {
+      [this](const LocalGrant& g) { return client_.Release(g); },
+      [this](const LocalGrant& g) { return ReleaseWarily(client_.thread, g.slot, g.token); },
+      [this](const LocalGrant& g) {
+        return ReleaseForOthers(client_.attachment, client_.flags, client_.claims, g.slot, g.token);
+      }};
+  for (const auto& release : ways) {
+    const LocalGrant old = Take();
+    ASSERT_TRUE(authority_.TakeBack(old.slot, kMe, GenerationOf(old.token)));
+    const LocalGrant next = Take();
+    ASSERT_EQ(next.slot, old.slot);
+    ASSERT_EQ(client_.Release(next), ReleaseResult::kOk);
+    EXPECT_EQ(release(old), ReleaseResult::kStale);
+    EXPECT_EQ(client_.claims.HeldToken(old.slot), 0) << &release - ways;
+  }
 }
 
 TEST_F(SlotClientTest, AnotherSessionCannotReleaseTheHold) {
