@@ -36,8 +36,13 @@
 // the newer one. So an entry that is not newer than revoked[i] says nothing about what is held, and
 // the audit is answered with yes. The daemon tells of a lease it took back before it asks again.
 //
+// Why such an entry is cleared (ForgetRevoked): else it would vouch for every later grant of the
+// slot, also for one that the process never heard of. It may go only where it hides nothing: it is
+// read first and the word then, and a word that is not the process's says that what it may have
+// been written over is no hold any more. A note that comes after that stays.
+//
 // Threads: the owner of a record writes it; the library thread reads everything at any time, and
-// it alone calls NoteRevoked.
+// it alone calls NoteRevoked and what forgets.
 // Cost: 32 bytes a slot (a cache line in pools of at most 64), about 600 bytes a thread.
 #pragma once
 
@@ -156,6 +161,31 @@ class Claims {
     if (value > M::Load(At(slot).revoked)) M::Store(At(slot).revoked, value);
   }
 
+  // After it: what was noted of the leases that were taken back is forgotten, unless the word, of
+  // the segment they were in, says that it may hide another one of this process. See above.
+  void ForgetRevoked(const PoolWords<M>& p, SessionIndex owner, SlotIndex slot) {
+    Entry& entry = At(slot);
+    const uint64_t acquired = M::Load(entry.acquired);
+    if (acquired == 0 || acquired > M::Load(entry.revoked)) return;
+    const SlotWord word = M::Load(p.Slot(slot));
+    if (!IsWellFormed(word) || OwnerOf(word) == owner) return;
+    M::CompareExchange(entry.acquired, acquired, 0);
+  }
+
+  // This lease ended with its session or its segment, and so did whatever it may hide.
+  void Forget(SlotIndex slot, FencingToken token) {
+    NoteRevoked(slot, token);
+    M::CompareExchange(At(slot).acquired, static_cast<uint64_t>(token), 0);
+  }
+  // The session ended.
+  void ForgetAll() {
+    for (SlotIndex slot = 0; slot < max_capacity_; ++slot) {
+      const uint64_t acquired = M::Load(At(slot).acquired);
+      if (const FencingToken held = HeldToken(slot); held != 0) NoteRevoked(slot, held);
+      M::CompareExchange(At(slot).acquired, acquired, 0);
+    }
+  }
+
   // Token under which this process holds `slot`, 0 if it does not.
   FencingToken HeldToken(SlotIndex slot) const {
     const uint64_t acquired = M::Load(At(slot).acquired);
@@ -174,8 +204,8 @@ class Claims {
     // A release enters its record first and the tables then; what was noted meanwhile is seen here,
     // unless its CAS is done.
     if (IsTouched(slot, asked)) return asked;
-    const uint64_t revoked = M::Load(At(slot).revoked);
-    return revoked != 0 && M::Load(At(slot).acquired) <= revoked ? asked : 0;
+    const uint64_t acquired = M::Load(At(slot).acquired);
+    return acquired != 0 && acquired <= M::Load(At(slot).revoked) ? asked : 0;
   }
 
   // Returns when every acquisition that was won at the call has been noted or undone. For

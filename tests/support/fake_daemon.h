@@ -68,6 +68,8 @@ class FakeDaemon {
   Generation Audit(const std::string& pool, SlotIndex slot, Generation gen);
   bool Revoke(const std::string& pool, SlotIndex slot);
   bool RevokeSilently(const std::string& pool, SlotIndex slot);  // dies before it tells
+  // Grants a slot to the session that came last, and dies before it tells. 0: it is not free.
+  Generation GrantSilently(const std::string& pool, SlotIndex slot);
   void AskBack(const std::string& pool, SlotIndex slot, int64_t grace_ns);
   // Takes a slot as for a remote lease.
   std::optional<SlotIndex> TakeSlot(const std::string& pool);

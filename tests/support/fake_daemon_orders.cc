@@ -129,6 +129,12 @@ bool FakeDaemon::RevokeSilently(const std::string& name, SlotIndex slot) {
   return pool.authority->TakeBack(slot, OwnerOf(word), GenerationOfWord(word));
 }
 
+Generation FakeDaemon::GrantSilently(const std::string& pool, SlotIndex slot) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  const auto grant = Named(pool).authority->GrantSlot(slot, last_session_, NowNs());
+  return grant.has_value() ? grant->gen : 0;
+}
+
 bool FakeDaemon::Revoke(const std::string& name, SlotIndex slot) {
   const std::lock_guard<std::mutex> lock(mu_);
   Pool& pool = Named(name);

@@ -52,4 +52,12 @@ LocalState* PoolRecord::CopyState(const Attached& as) {
   return states.back().get();
 }
 
+const LocalState* PoolRecord::StateOf(uint32_t handle) const {
+  for (const LocalState* state : {static_cast<const LocalState*>(next), pool.state()}) {
+    const bool is_it = state != nullptr && state->handle == handle;
+    if (is_it && state->claims == claims.back().get()) return state;
+  }
+  return nullptr;
+}
+
 }  // namespace leaseplane::internal

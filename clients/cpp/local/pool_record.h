@@ -41,6 +41,9 @@ struct PoolRecord {
   // The state as it is, for another attach_gen: same segments, same claims.
   LocalState* CopyState(const Attached& as);
 
+  // The one that the daemon calls `handle`, of those that use the present claims; null: none.
+  const LocalState* StateOf(uint32_t handle) const;
+
   LocalPool pool;
   absl::Status closed;      // why it cannot be reached; OK while it can, or may be tried
   bool recovering = false;  // as of the last opening: claims are being taken

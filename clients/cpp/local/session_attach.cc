@@ -75,12 +75,7 @@ absl::Status Session::TakeConnection(Connection connection) {
 // Claims of an earlier use of this session, which ended with it.
 void Session::ForgetClaims() {
   for (PoolRecord* record : Records()) {
-    for (const auto& claims : record->claims) {
-      for (SlotIndex slot = 0; slot < claims->max_capacity(); ++slot) {
-        const FencingToken token = claims->HeldToken(slot);
-        if (token != 0) claims->NoteRevoked(slot, token);
-      }
-    }
+    for (const auto& claims : record->claims) claims->ForgetAll();
   }
 }
 

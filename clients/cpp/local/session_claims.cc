@@ -166,7 +166,7 @@ void Session::PublishAll(const std::vector<Claimed>& claims) {
 void Session::ReportLost(const std::vector<Claimed>& claims) {
   for (const Claimed& claim : claims) {
     if (claim.accepted || IsOver(claim)) continue;
-    claim.claims->NoteRevoked(claim.slot, claim.token);
+    claim.claims->Forget(claim.slot, claim.token);
     TellLost(*claim.record, claim.slot, claim.token, Reason::kSessionEnded);
   }
 }

@@ -232,6 +232,9 @@ void Session::OnLeaseEnded(const attach::LeaseEnded& ended) {
   Claims<RealMemory>& claims = *record->claims.back();
   const FencingToken held = claims.HeldToken(ended.slot);
   claims.NoteRevoked(ended.slot, ended.token);
+  if (const LocalState* state = record->StateOf(ended.pool); state != nullptr) {
+    claims.ForgetRevoked(state->attachment.words, state->attachment.owner, ended.slot);
+  }
   if (!IsSameGrant(held, ended.token)) return;  // released meanwhile
   TellLost(*record, ended.slot, held, Reason::kLeaseRevoked);
 }

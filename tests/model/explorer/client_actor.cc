@@ -160,6 +160,7 @@ void Handle(World& world, Process& p, const Message& m) {
       break;
     default:
       p.claims->NoteRevoked(m.slot, m.token);
+      p.claims->ForgetRevoked(p.attachment.words, p.owner, m.slot);
       break;
   }
 }

@@ -4,7 +4,7 @@
  * back what they or others took, OPS times each; its library thread answers "do you hold slot i at
  * generation g?" while they do, the daemon takes back what is denied. The daemon also takes single
  * leases from the living process (TAKES) and tells it, and may have granted a slot that the process
- * never heard of (LOST).
+ * never heard of, before the others (LOST) or after them (LOST_LAST).
  *
  * Per slot the tables `taken`, `given`, `lost`; per thread the record of the slot touched last.
  *
@@ -43,6 +43,7 @@ byte handle[NS];   /* leases that threads of the process may give back: generati
 /* What the world knows. */
 byte newest[NS];
 byte taken_back[NS];   /* newest generation the daemon took by an order of somebody */
+bit vouched[NS];       /* what was noted of a lease taken back may hide a later one */
 bit crossed[NS];       /* a release was noted when its grant was the newest no more, though it was
                           when its thread looked */
 
@@ -99,7 +100,7 @@ proctype Thread(byte t) {
 #endif
         atomic {
 #ifndef MUT_NO_NOTE
-          taken[i] = g; crossed[i] = 0;
+          taken[i] = g; crossed[i] = 0; vouched[i] = (g <= lost[i]);
 #endif
           handle[i] = g; g = 0
         }
@@ -165,7 +166,17 @@ end_waiting:
 #endif
 #ifndef MUT_LATE_NOTE_BELIEVED
         if
-        :: !known -> atomic { if :: lost[i] != 0 && taken[i] <= lost[i] -> known = 1 :: else fi }
+        :: !known ->
+          atomic {
+            if
+#ifdef MUT_NOTHING_IS_NEWER
+            :: lost[i] != 0 && taken[i] <= lost[i] -> known = 1
+#else
+            :: taken[i] != 0 && taken[i] <= lost[i] -> known = 1
+#endif
+            :: else
+            fi
+          }
         :: else
         fi
 #endif
@@ -174,7 +185,25 @@ end_waiting:
     :: else
     fi;
     atomic { to_daemon!i, g, known; known = 0; g = 0; i = 0; at_work = 0 }
-  :: atomic { to_library?REVOKED, i, g -> if :: g > lost[i] -> lost[i] = g :: else fi; i = 0; g = 0 }
+  :: atomic {
+       to_library?REVOKED, i, g -> at_work = 1;
+       if :: g > lost[i] -> lost[i] = g :: else fi
+     };
+#ifndef MUT_REVOKED_NOTE_STAYS
+    atomic { a = (taken[i] <= lost[i] -> taken[i] : 0) };
+    if
+    :: a != 0 ->
+#ifndef MUT_NOTE_CLEARED_UNSEEN
+      atomic { if :: busy[i] -> a = 0; vouched[i] = 1 :: else fi };
+#endif
+      atomic {   /* by CAS */
+        if :: a != 0 && taken[i] == a -> taken[i] = 0; vouched[i] = 0 :: else fi;
+        a = 0
+      }
+    :: else
+    fi;
+#endif
+    atomic { i = 0; g = 0; at_work = 0 }
   od
 }
 
@@ -242,6 +271,15 @@ proctype Daemon() {
     to_library!AUDIT, i, g;
     to_daemon?i, g, known;
     assert(!known || handle[0] == g)
+  :: else
+  fi
+#endif
+#ifdef LOST_LAST   /* one that the process does not hear of */
+  if
+  :: atomic { !busy[0] -> busy[0] = 1; gen[0]++; g = gen[0] };
+    to_library!AUDIT, 0, g;
+    to_daemon?i, g, known;
+    assert(!known || vouched[0])
   :: else
   fi
 #endif

@@ -147,6 +147,19 @@ TEST_F(LocalLeaseTest, TheAuditKnowsWhatIsHeldAndNothingElse) {
   EXPECT_EQ(daemon_->Audit("gpu", lease.slot(), 0), gen);
 }
 
+TEST_F(LocalLeaseTest, TheAuditKnowsNothingOfAGrantThatWasNotToldAfterARevocation) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease lease = pool.TryAcquire();
+  ASSERT_TRUE(daemon_->Revoke("gpu", lease.slot()));
+  ASSERT_TRUE(Eventually([&] { return heard.lost().size() == 1; }));
+  const Generation gen = daemon_->GrantSilently("gpu", lease.slot());
+  ASSERT_EQ(gen, GenerationOf(lease.token()) + 1);
+  EXPECT_EQ(daemon_->Audit("gpu", lease.slot(), gen), 0u);
+}
+
 TEST_F(LocalLeaseTest, CallbacksTellOfRevocationAndDraining) {
   StartDaemon();
   Heard heard;

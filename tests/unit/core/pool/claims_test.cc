@@ -121,6 +121,70 @@ TEST(ClaimsTest, ALateNoteOfARevokedLeaseDoesNotLoseTheNextHold) {
   EXPECT_EQ(claims.Audit(0, 9), 9u);
 }
 
+// One slot, which P, session 2, may have.
+struct OneSlot {
+  OneSlot() {
+    words.slots = &word;
+    words.max_capacity = 1;
+  }
+  void Revoke(Claims<M>& claims, FencingToken token) const {
+    claims.NoteRevoked(0, token);
+    claims.ForgetRevoked(words, kMe, 0);
+  }
+  static constexpr SessionIndex kMe = 2;
+  M::U64 word{FreeWord(7)};
+  PoolWords<M> words;
+};
+
+// The daemon died before it could tell of the grant of 8.
+TEST(ClaimsTest, ARevokedLeaseDoesNotVouchForAGrantNobodyHeardOf) {
+  for (const bool is_given_back : {false, true}) {
+    Claims<M> claims(1);
+    const OneSlot slot;
+    claims.NoteAcquired(0, MakeToken(1, 7));
+    if (is_given_back) claims.NoteReleased(0, MakeToken(1, 7));
+    // By another epoch than it was granted in; and of a later grant, which nobody heard of either.
+    slot.Revoke(claims, MakeToken(2, is_given_back ? 8 : 7));
+    EXPECT_EQ(claims.Audit(0, 9), 0u);
+    EXPECT_EQ(claims.HeldToken(0), 0);
+    claims.NoteAcquired(0, MakeToken(2, 10));
+    EXPECT_EQ(claims.HeldToken(0), MakeToken(2, 10));
+  }
+}
+
+TEST(ClaimsTest, ALateNoteHidesTheNextHoldAlsoBeforeTheDaemonTellsOfTheLease) {
+  Claims<M> claims(1);
+  OneSlot slot;
+  M::Store(slot.word, BusyWord(OneSlot::kMe, 8));
+  claims.NoteAcquired(0, MakeToken(1, 8));  // another thread
+  claims.NoteAcquired(0, MakeToken(1, 7));  // too late
+  slot.Revoke(claims, MakeToken(1, 7));
+  EXPECT_EQ(claims.Audit(0, 8), 8u);
+}
+
+TEST(ClaimsTest, AWordThatNobodyHonestWroteClearsNothing) {
+  Claims<M> claims(1);
+  OneSlot slot;
+  M::Store(slot.word, 0);
+  claims.NoteAcquired(0, MakeToken(1, 7));
+  slot.Revoke(claims, MakeToken(1, 7));
+  EXPECT_EQ(claims.Audit(0, 8), 8u) << "unknown is answered with yes";
+}
+
+TEST(ClaimsTest, WhatEndedWithItsSessionOrSegmentVouchesForNothing) {
+  Claims<M> claims(2);
+  claims.NoteAcquired(0, MakeToken(1, 7));
+  claims.NoteAcquired(1, MakeToken(1, 4));
+  claims.Forget(0, MakeToken(1, 6));
+  EXPECT_EQ(claims.HeldToken(0), MakeToken(1, 7)) << "another lease";
+  claims.Forget(0, MakeToken(1, 7));
+  EXPECT_EQ(claims.HeldToken(0), 0);
+  EXPECT_EQ(claims.Audit(0, 8), 0u);
+  claims.NoteRevoked(1, MakeToken(1, 4));
+  claims.ForgetAll();
+  EXPECT_EQ(claims.Audit(1, 5), 0u);
+}
+
 TEST(ClaimsTest, AReturnedRecordIsLentAgain) {
   Claims<M> claims(1);
   Record& first = claims.Borrow();
