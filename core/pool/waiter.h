@@ -36,6 +36,7 @@ inline constexpr int64_t kStandBackNs = 5'000'000;
 // How much longer a waiter waits among the others for each of them, before it turns to the daemon:
 // its queue, where a grant takes three wakes, would serve none of them sooner.
 inline constexpr int64_t kHandOverNs = 400'000;
+inline constexpr int64_t kAskAgainNs = 50'000'000;
 inline constexpr int64_t kNoDeadline = std::numeric_limits<int64_t>::max();
 
 enum class WaitResult : uint8_t {
@@ -206,7 +207,14 @@ class Wait {
                              is_starved_ ? kStarvedSleeper : kPlainSleeper);  // 5
     HasNews();
     has_slept_ = true;
+    if (closed) AskAgainLater();
     return Next::kAgain;  // always rescan
+  }
+
+  // After a sleep: the gate may never open, so who was refused turns to the daemon again. Not
+  // sooner after the last question than that, for others can end each sleep at once.
+  void AskAgainLater() {
+    if (port_.NowNs() - asked_ns_ >= kAskAgainNs) refused_ = false;
   }
 
   // How long to wait among the others before the daemon is asked.
@@ -259,9 +267,9 @@ class Wait {
     Delist();  // no baton: the daemon looks for this waiter itself
     Ticket<M> ticket;
     M::Store(ticket.state, static_cast<uint32_t>(TicketState::kWaiting));
-    const int64_t asked_ns = port_.NowNs();
-    if (asked_ns >= deadline_ns) return Next::kTimeout;
-    port_.Enqueue(ticket, asked_ns - started_ns, deadline_ns - asked_ns);
+    asked_ns_ = port_.NowNs();
+    if (asked_ns_ >= deadline_ns) return Next::kTimeout;
+    port_.Enqueue(ticket, asked_ns_ - started_ns, deadline_ns - asked_ns_);
     for (;;) {
       const TicketState state = ticket.Read();
       if (state == TicketState::kGranted) return TakeGrant(ticket, out);
@@ -353,8 +361,9 @@ class Wait {
   bool wakes_more_ = false;  // was woken for several slots, perhaps
   bool is_woken_ = false;    // was, and has looked in vain since
   bool is_starved_ = false;  // counted as such
-  bool refused_ = false;     // the queue was full: wait on wseq like everybody else
+  bool refused_ = false;     // by the daemon: wait on wseq like everybody else
   uint32_t round_ = 0;
+  int64_t asked_ns_ = 0;  // when the daemon was asked last
 };
 
 }  // namespace leaseplane

@@ -28,8 +28,8 @@ inline constexpr int kProcessesMax = 3;
 inline constexpr int kThreadsMax = 4;
 inline constexpr int kRemotesMax = 2;
 inline constexpr int kSlotsMax = 4;
-inline constexpr int64_t kRegisterNs = 1'000;
-inline constexpr int64_t kDeadlineNs = 1'000'000;
+inline constexpr int64_t kRegisterNs = 100'000'000;
+inline constexpr int64_t kDeadlineNs = 100'000'000'000;
 inline constexpr Generation kFirstGeneration = 5;
 
 // Socket messages, either way; fields as each needs them.

@@ -185,7 +185,10 @@ end_waiting:
     :: else
     fi;
     atomic { to_daemon!i, g, known; known = 0; g = 0; i = 0; at_work = 0 }
-  :: atomic { to_library?REVOKED, i, g -> at_work = 1; if :: g > lost[i] -> lost[i] = g :: else fi };
+  :: atomic {
+       to_library?REVOKED, i, g -> at_work = 1;
+       if :: g > lost[i] -> lost[i] = g :: else fi
+     };
 #ifndef MUT_REVOKED_NOTE_STAYS
     atomic { a = (taken[i] <= lost[i] -> taken[i] : 0) };
     if

@@ -91,7 +91,7 @@ inline delist() {
 
 proctype Client(byte t) {
   byte g, s, k, my_turn;
-  bit listed, c, on, no_queue;
+  bit listed, c, on, no_queue, shut_out;
   mtype shut = OPEN;
   { skip;
 again:
@@ -109,7 +109,7 @@ again:
     };
 look:
     atomic { if :: gate == CLOSED && !on && !no_queue -> goto queue
-                :: gate == CLOSED && !on && no_queue -> goto sleep
+                :: gate == CLOSED && !on && no_queue -> shut_out = 1; goto sleep
                 :: else fi };
     atomic { if :: owner == FREE -> g = gen + 1 :: else -> goto none fi };
     atomic { pending[t] = g };
@@ -147,7 +147,12 @@ none:
 #endif
 sleep:
     atomic { if :: wseq == s -> asleep[t] = 1 :: else fi; s = 0; on = 0 };
-    atomic { !asleep[t] -> goto again };
+    atomic {
+      !asleep[t] ->
+      if :: shut_out -> no_queue = 0 :: skip fi;   /* asks again, if the last time is long past */
+      shut_out = 0;
+      goto again
+    };
 
 queue:
 #ifdef TRY
@@ -199,11 +204,12 @@ leave:
     delist();
     wake_after_free();
 over:
-    atomic { g = 0; s = 0; on = 0; no_queue = 0; ended[t] = 1 }
+    atomic { g = 0; s = 0; on = 0; no_queue = 0; shut_out = 0; ended[t] = 1 }
   } unless {
     atomic {
       dying[t] && !ended[t] ->
       g = 0; s = 0; c = 0; on = 0; listed = 0; my_turn = 0; no_queue = 0; shut = OPEN;
+      shut_out = 0;
       asleep[t] = 0; if :: holder == t + 1 -> holder = 0 :: else fi;
       ticket[t] = IDLE; number[t] = 0; known[t] = 0; pending[t] = 0; gone[t] = 1
     }

@@ -44,6 +44,21 @@ struct FullQueuePort {
   void Leave(Ticket<M>&) {}
 };
 
+// A daemon that refuses the first question, by a queue that is full or a message that is not sent,
+// and answers the next with the slot that is free.
+struct RefusingOncePort {
+  LocalGrant grant;
+  int questions = 0;
+
+  int64_t NowNs() const { return M::now_ns; }
+  void Enqueue(Ticket<M>& ticket, int64_t, int64_t) {
+    ticket.grant = grant;
+    ticket.Answer(++questions == 1 ? TicketState::kRefused : TicketState::kGranted);
+  }
+  void Forget(Ticket<M>&) {}
+  void Leave(Ticket<M>&) {}
+};
+
 class LocalOrderTest : public ::testing::Test {
  protected:
   LocalOrderTest() {
@@ -121,6 +136,46 @@ TEST_F(LocalOrderTest, NobodySpinsForAnOrderedPool) {
   M::in_pause = [this] { GiveBack(); };
   EXPECT_EQ(AwaitSlot(/*fifo=*/true), WaitResult::kQueueFull);
   EXPECT_EQ(M::pauses, 0);
+}
+
+// A brokered pool's gate never opens.
+TEST_F(LocalOrderTest, UnderAClosedGateARefusedWaiterAsksAgainAfterASleep) {
+  GiveBack();
+  pool_.SetGate(shm::Gate::kClosed);
+  RefusingOncePort port{.grant = {0, MakeToken(1, 12)}};
+  M::in_sleep = [&port] { EXPECT_EQ(port.questions, 1) << "not at once"; };
+  LocalGrant grant;
+  Wait<M, RefusingOncePort> wait(waiter_.thread, port, /*fifo=*/false, /*max_overtake_ns=*/0);
+  EXPECT_EQ(wait.Run(0, /*deadline_ns=*/10 * kSleepCapNs, grant), WaitResult::kOk);
+  EXPECT_EQ(port.questions, 2);
+  EXPECT_EQ(grant.token, port.grant.token);
+  EXPECT_EQ(M::sleeps, 1);
+  EXPECT_EQ(M::now_ns, kSleepCapNs);
+  EXPECT_EQ(Waiters(), 0u);
+}
+
+// A hostile neighbour changes wseq all the time.
+TEST_F(LocalOrderTest, HoweverShortTheSleepsTheDaemonIsNotAskedAtOnce) {
+  GiveBack();
+  pool_.SetGate(shm::Gate::kClosed);
+  M::in_sleep = [] { M::now_ns = M::sleeps * (kAskAgainNs / 10); };
+  LocalGrant grant;
+  RefusingOncePort port;
+  Wait<M, RefusingOncePort> wait(waiter_.thread, port, /*fifo=*/false, /*max_overtake_ns=*/0);
+  EXPECT_EQ(wait.Run(0, kNoDeadline, grant), WaitResult::kOk);
+  EXPECT_EQ(port.questions, 2);
+  EXPECT_EQ(M::now_ns, kAskAgainNs);
+}
+
+TEST_F(LocalOrderTest, WhereTheGateIsOpenARefusedWaiterStaysWithTheOthers) {
+  M::in_sleep = [this] {
+    if (M::sleeps == 10) GiveBack();
+  };
+  LocalGrant grant;
+  RefusingOncePort port;
+  Wait<M, RefusingOncePort> wait(waiter_.thread, port, /*fifo=*/false, /*max_overtake_ns=*/0);
+  EXPECT_EQ(wait.Run(0, kNoDeadline, grant), WaitResult::kOk);
+  EXPECT_EQ(port.questions, 1);
 }
 
 TEST_F(LocalOrderTest, AWaiterTurnsToTheDaemonAfterMaxOvertake) {
