@@ -186,6 +186,10 @@ class Claims {
     }
   }
 
+  // Token of the release that was noted last, 0: none.
+  FencingToken LastReleased(SlotIndex slot) const {
+    return static_cast<FencingToken>(M::Load(At(slot).released));
+  }
   // Token under which this process holds `slot`, 0 if it does not.
   FencingToken HeldToken(SlotIndex slot) const {
     const uint64_t acquired = M::Load(At(slot).acquired);

@@ -26,6 +26,12 @@ bool IsSameGrant(FencingToken held, FencingToken told) {
   return held != 0 && GenerationOf(held) == GenerationOf(told);
 }
 
+// The process got the slot again before it heard that it had lost it, and has not given back what
+// it had then.
+bool IsOlderAndUnreleased(FencingToken told, FencingToken held, FencingToken released) {
+  return GenerationOf(held) > GenerationOf(told) && released < told && !IsSameGrant(released, told);
+}
+
 }  // namespace
 
 void* Session::ThreadMain(void* session) {
@@ -256,8 +262,11 @@ void Session::OnLeaseEnded(const attach::LeaseEnded& ended) {
   if (const LocalState* state = record->StateOf(ended.pool); state != nullptr) {
     claims.ForgetRevoked(state->attachment.words, state->attachment.owner, ended.slot);
   }
-  if (!IsSameGrant(held, ended.token)) return;  // released meanwhile
-  TellLost(*record, ended.slot, held, Reason::kLeaseRevoked);
+  if (IsSameGrant(held, ended.token)) {
+    TellLost(*record, ended.slot, held, Reason::kLeaseRevoked);
+  } else if (IsOlderAndUnreleased(ended.token, held, claims.LastReleased(ended.slot))) {
+    TellLost(*record, ended.slot, ended.token, Reason::kLeaseRevoked);
+  }
 }
 
 void Session::OnRevokeRequested(const attach::RevokeRequested& request) {

@@ -160,6 +160,33 @@ TEST_F(LocalLeaseTest, TheAuditKnowsNothingOfAGrantThatWasNotToldAfterARevocatio
   EXPECT_EQ(daemon_->Audit("gpu", lease.slot(), gen), 0u);
 }
 
+TEST_F(LocalLeaseTest, ALeaseIsReportedAsLostThoughItsSlotCameBackBeforeTheNews) {
+  daemon_options_.pools[0].capacity = 1;
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  attach::Message ended{};
+  ended.kind = attach::Kind::kLeaseEnded;
+  // Who gives back hears it then, and not once more.
+  for (const bool is_given_back : {true, false}) {
+    Lease lost = pool.TryAcquire();
+    ended.lease_ended.token = lost.token();
+    ASSERT_TRUE(daemon_->RevokeSilently("gpu", 0));
+    if (is_given_back) {
+      EXPECT_EQ(ReasonOf(std::move(lost).Release()), Reason::kLeaseRevoked);
+    }
+    const Lease next = pool.TryAcquire();
+    ASSERT_TRUE(next);
+    daemon_->SendToAll(ended);
+    daemon_->Audit("gpu", 0, GenerationOf(next.token()));  // answered after the news was read
+    EXPECT_TRUE(next.still_held());
+  }
+  ASSERT_TRUE(Eventually([&] { return !heard.lost().empty(); }));
+  ASSERT_EQ(heard.lost().size(), 1u);
+  EXPECT_EQ(heard.lost()[0].token, ended.lease_ended.token);
+}
+
 TEST_F(LocalLeaseTest, CallbacksTellOfRevocationAndDraining) {
   StartDaemon();
   Heard heard;
