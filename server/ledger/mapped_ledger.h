@@ -71,10 +71,9 @@ class MappedLedger final : public engine::LedgerPort {
   // What the file holds now. Cost: a pass over all slots; for start and tests.
   engine::LedgerContents Contents() const;
 
-  // LedgerPort. The numbers returned rise by one with every write, from 1 (what
-  // the file held) in each process.
-  // RenewLease with an unchanged ttl changes nothing that the store keeps (an instant is worthless
-  // after a reboot) and returns 0: nothing to wait for.
+  // LedgerPort. The numbers returned rise by one with every write, from kInheritedSeq
+  // in each process. RenewLease with an unchanged ttl changes nothing that the store keeps (an
+  // instant is worthless after a reboot) and returns 0: nothing to wait for.
   uint64_t PutLease(const engine::LeaseRecord& record) override;
   uint64_t RenewLease(SlotIndex slot, const engine::LeaseTerm& term) override;
   uint64_t EndLease(SlotIndex slot, engine::LeaseState ended_as, engine::Instant now) override;

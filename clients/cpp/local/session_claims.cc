@@ -187,6 +187,7 @@ void Session::FindTakenBack() {
       if (!SessionLives(state->attachment)) break;
       if (claims.HeldToken(slot) != token) continue;  // given back, which is noted before the word
       claims.NoteRevoked(slot, token);
+      claims.ForgetRevoked(state->attachment.words, state->attachment.owner, slot);
       TellLost(*record, slot, token, Reason::kLeaseRevoked);
     }
   }

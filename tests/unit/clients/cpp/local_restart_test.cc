@@ -187,6 +187,20 @@ TEST_F(LocalRestartTest, ALeaseThatAKilledWorkerTookBackWithoutAWordIsReportedAs
   EXPECT_EQ(heard.lost().size(), 2u);
 }
 
+TEST_F(LocalRestartTest, WhatAKilledWorkerTookBackVouchesForNoGrantThatNobodyHeardOf) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  const Lease taken = pool.TryAcquire();
+  ASSERT_TRUE(daemon_->RevokeSilently("gpu", taken.slot()));
+  daemon_->RestartWorker();
+  ASSERT_TRUE(Eventually([&] { return heard.lost().size() == 1; }));
+  const Generation gen = daemon_->GrantSilently("gpu", taken.slot());
+  ASSERT_NE(gen, 0u);
+  EXPECT_EQ(daemon_->Audit("gpu", taken.slot(), gen), 0u);
+}
+
 TEST_F(LocalRestartTest, AWordThatCannotBeTrueIsNotTakenForAnEndByTheWorkerBefore) {
   StartDaemon();
   Heard heard;
