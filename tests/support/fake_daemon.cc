@@ -59,7 +59,8 @@ FakeDaemon::FakeDaemon(FakeDaemonOptions options)
     : options_(std::move(options)),
       listener_(Listen(options_.folder + "/attach.sock")),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      recovering_(options_.recovering) {
+      recovering_(options_.recovering),
+      holds_claim_results_(options_.holds_claim_results) {
   int ends[2];
   Must(::pipe2(ends, O_CLOEXEC) == 0);
   lifeline_read_.reset(ends[0]);
@@ -204,6 +205,7 @@ void FakeDaemon::OnOpenPool(Peer& peer, const attach::OpenPool& open) {
     if (pool.options.refuse != attach::Refusal::kNone) {
       return Refuse(peer, open.tag, pool.options.refuse);
     }
+    ++pools_opened_;
     Message message = Make(Kind::kPoolOpened);
     message.pool_opened.tag = open.tag;
     message.pool_opened.pool = handle;

@@ -42,7 +42,8 @@ struct FakeDaemonOptions {
   std::string instance_id = "instance-a";
   Epoch epoch = 7;
   Generation first_gen = 1000;
-  bool recovering = false;  // takes claims until EndRecovery; grants nothing
+  bool recovering = false;           // takes claims until EndRecovery; grants nothing
+  bool holds_claim_results = false;  // see HoldClaimResults
   bool other_abi = false;
   std::vector<FakePool> pools;
 };
@@ -95,6 +96,7 @@ class FakeDaemon {
   int claims_done() const { return claims_done_; }  // pools of sessions that have declared all
   int resent_tickets() const { return enqueues_after_restart_; }
   int acks() const { return acks_; }
+  int pools_opened() const { return pools_opened_; }
 
  private:
   struct Pool {
@@ -142,12 +144,12 @@ class FakeDaemon {
   uint64_t sess_uid_ = 0;
   std::atomic<bool> stop_{false}, serves_{true}, beats_{true};
   std::atomic<int> accepted_claims_{0}, claims_done_{0};
-  std::atomic<int> enqueues_after_restart_{0}, acks_{0};
+  std::atomic<int> enqueues_after_restart_{0}, acks_{0}, pools_opened_{0};
 
   std::mutex mu_;
   bool recovering_;
   bool restarted_ = false;
-  bool holds_claim_results_ = false;
+  bool holds_claim_results_;
   std::vector<std::pair<SessionIndex, attach::Message>> held_claim_results_;
   std::vector<Pool> pools_;
   std::vector<std::unique_ptr<Peer>> peers_;

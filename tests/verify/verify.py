@@ -66,7 +66,7 @@ class Runner:
         """Its exit code; what it wrote to the ledger counts only if that is 0."""
         places = dict(self.places, RUN=self.runs_so_far(stage))
         words = stage.words(**places)
-        part = self.ledger_path.with_name(f"part-{threading.get_ident()}.jsonl")
+        part = self.ledger_path.with_name(f"part-{os.getpid()}-{threading.get_ident()}.jsonl")
         part.write_text("")
         began = time.monotonic()
         print(f"== {stage.name}: {' '.join(words)}", flush=True)

@@ -54,10 +54,19 @@ LocalState* PoolRecord::CopyState(const Attached& as) {
 
 const LocalState* PoolRecord::StateOf(uint32_t handle) const {
   for (const LocalState* state : {static_cast<const LocalState*>(next), pool.state()}) {
-    const bool is_it = state != nullptr && state->handle == handle;
-    if (is_it && state->claims == claims.back().get()) return state;
+    if (state != nullptr && state->handle == handle) return state;
   }
   return nullptr;
+}
+
+Claims<RealMemory>* PoolRecord::ClaimsOf(SlotIndex slot) const {
+  Claims<RealMemory>* found = nullptr;
+  for (const LocalState* state : {static_cast<const LocalState*>(next), pool.state()}) {
+    if (state == nullptr || slot >= state->claims->max_capacity()) continue;
+    if (state->claims->HeldToken(slot) != 0) return state->claims;
+    if (found == nullptr) found = state->claims;
+  }
+  return found;
 }
 
 }  // namespace leaseplane::internal

@@ -41,8 +41,11 @@ struct PoolRecord {
   // The state as it is, for another attach_gen: same segments, same claims.
   LocalState* CopyState(const Attached& as);
 
-  // The one that the daemon calls `handle`, of those that use the present claims; null: none.
+  // The one that the daemon calls `handle`: published, or about to be; null: none.
   const LocalState* StateOf(uint32_t handle) const;
+  // What says who holds `slot`: while a state with another table is about to be published, the old
+  // one, if it is held there. null: the pool has no such slot.
+  Claims<RealMemory>* ClaimsOf(SlotIndex slot) const;
 
   LocalPool pool;
   absl::Status closed;      // why it cannot be reached; OK while it can, or may be tried

@@ -21,7 +21,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -112,8 +111,9 @@ class Session {
   bool PollOnce();
   void CheckHeartbeat();
   bool ReadAll();
+  // session_messages.cc
   bool Handle(Incoming& incoming);
-  PoolRecord* ByHandle(uint32_t handle, SlotIndex slot);
+  PoolRecord* ByHandle(uint32_t handle);
   bool IsOnItsWay(const PoolRecord& record) const;
   void OnPoolOpened(Incoming& incoming);
   void OnPoolMoved(uint32_t handle);
@@ -190,8 +190,8 @@ class Session {
   UniqueFd lifeline_;
   std::shared_ptr<AttachSocket> old_socket_;  // while the session is being renewed
   Attached attached_as_;
-  Attached next_as_;          // of states that are made but not published yet
-  std::set<uint32_t> moved_;  // handles of pools that have new segments
+  Attached next_as_;                    // of states that are made but not published yet
+  std::map<uint32_t, uint32_t> moved_;  // handles of pools that have new segments; last_tag_ then
   std::vector<std::pair<uint64_t, shm::Mapping>> sess_mappings_;  // by segment_uid; kept for ever
   absl::flat_hash_map<uint32_t, PoolRecord*> by_handle_;
   std::vector<Claimed>* claims_under_way_ = nullptr;

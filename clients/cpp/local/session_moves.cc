@@ -18,10 +18,10 @@ namespace leaseplane::internal {
 // False: the daemon is gone.
 bool Session::FollowMoves() {
   std::vector<PoolRecord*> moved;
-  for (const uint32_t handle : std::exchange(moved_, {})) {
+  for (const auto& [handle, tag] : std::exchange(moved_, {})) {
     const auto found = by_handle_.find(handle);
     if (found == by_handle_.end()) {
-      moved_.insert(handle);  // it is just being opened
+      moved_[handle] = tag;  // it is just being opened
       continue;
     }
     const LocalState* state = found->second->pool.state();

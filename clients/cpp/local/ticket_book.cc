@@ -16,10 +16,10 @@ void TicketBook::Forget(const Ticket<RealMemory>& ticket) {
   entries_.erase(ticket.id);
 }
 
-bool TicketBook::Grant(uint64_t id, const LocalGrant& grant) {
+bool TicketBook::Grant(uint64_t id, const LocalPool* pool, const LocalGrant& grant) {
   const MutexLock lock(&mu_);
   const auto found = entries_.find(id);
-  if (found == entries_.end()) return false;
+  if (found == entries_.end() || found->second.waiting.pool != pool) return false;
   Ticket<RealMemory>& ticket = *found->second.ticket;
   ticket.grant = grant;  // before the state says that it is there
   return ticket.Answer(TicketState::kGranted);

@@ -35,8 +35,10 @@ class TicketBook {
                int64_t deadline_ns);
   void Forget(const Ticket<RealMemory>& ticket);
 
-  // False: nobody waits under that id any more; the slot is the caller's to give back.
-  bool Grant(uint64_t id, const LocalGrant& grant);
+  // False: nobody waits under that id in `pool` (any more); the slot is the caller's to give back.
+  // The id alone does not say it: a waiter that stood still while its session was renewed has asked
+  // under the number that another pool has now.
+  bool Grant(uint64_t id, const LocalPool* pool, const LocalGrant& grant);
   // `answer`: kRefused or kDrained.
   void Refuse(uint64_t id, TicketState answer);
 

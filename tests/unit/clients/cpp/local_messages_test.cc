@@ -94,5 +94,47 @@ TEST_F(LocalMessagesTest, NothingThatIsSaidOfAPoolThatIsNotOpenEndsTheSession) {
   EXPECT_TRUE(heard_.revokes().empty());
 }
 
+// The pool was being opened when it moved, and whoever opened it has given up.
+TEST_F(LocalMessagesTest, AMoveOfAPoolThatIsNotOpenDoesNotConcernWhoOpensItLater) {
+  Message message = Make(Kind::kPoolMoved);
+  message.pool_moved.pool = kLine;
+  daemon_->SendToAll(message);
+  ExpectUndisturbed();
+  const Pool line = Open(*client_, "line");
+  const Lease lease = line.TryAcquire();
+  EXPECT_TRUE(lease);
+  ExpectUndisturbed();  // and so the library's thread has gone on
+  EXPECT_TRUE(lease.still_held());
+  EXPECT_EQ(daemon_->pools_opened(), 2) << "nothing was to be opened again";
+}
+
+// A waiter that stood still while its session was renewed may have asked under the number that
+// another pool has now.
+TEST_F(LocalMessagesTest, AGrantOfAnotherPoolThanTheWaitersIsGivenBack) {
+  daemon_->SetServing(false);
+  const Pool line = Open(*client_, "line");
+  Lease held = line.TryAcquire();
+  ASSERT_TRUE(held);
+  absl::StatusOr<Lease> result;
+  std::thread waiter([&] { result = line.Acquire({.max_wait = absl::Seconds(60)}); });
+  EXPECT_TRUE(Eventually([this] { return daemon_->QueueLength() == 1; }));
+  const SlotIndex other_slot = 1 - lease_.slot();
+  const Generation gen = daemon_->GrantSilently("gpu", other_slot);
+  EXPECT_NE(gen, 0u);
+  Message grant = Make(Kind::kGrant);
+  grant.grant = {kGpu, other_slot, /*ticket=*/1, MakeToken(7, gen)};
+  daemon_->SendToAll(grant);
+  EXPECT_TRUE(Eventually([this] { return daemon_->acks() == 1; }));
+  ExpectUndisturbed();
+  EXPECT_EQ(daemon_->BusyCount("gpu"), 1u);
+  EXPECT_EQ(daemon_->QueueLength(), 1u) << "it goes on waiting";
+  EXPECT_TRUE(std::move(held).Release().ok());
+  daemon_->SetServing(true);
+  waiter.join();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->still_held());
+  EXPECT_EQ(daemon_->BusyCount("line"), 1u);
+}
+
 }  // namespace
 }  // namespace leaseplane

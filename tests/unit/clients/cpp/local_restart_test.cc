@@ -220,6 +220,43 @@ TEST_F(LocalRestartTest, AWordThatCannotBeTrueIsNotTakenForAnEndByTheWorkerBefor
   EXPECT_TRUE(lease.still_held());
 }
 
+// What is held is noted in tables as large as the pool is; the new ones are empty until everything
+// is declared.
+TEST_F(LocalRestartTest, TheNewDaemonIsAnsweredWhileLeasesMoveToAPoolOfAnotherSize) {
+  StartDaemon();
+  Heard heard;
+  const Client client = Connect(heard.Options());
+  const Pool pool = Open(client);
+  Lease kept = pool.TryAcquire();
+  const Lease taken = pool.TryAcquire();
+  internal::SessionConfig config;
+  config.attach_path = folder_ + "/attach.sock";
+  const auto local = internal::FindSession(config)->OpenPool(
+      "gpu", internal::BootNowNs() + 60 * internal::kSecondNs);
+  ASSERT_TRUE(local.ok()) << local.status();
+  daemon_options_.pools[0].capacity = 4;
+  daemon_options_.holds_claim_results = true;
+  ReplaceDaemon();
+  ASSERT_TRUE(Eventually([this] { return daemon_->held_claim_results() == 2; }));
+  const Generation gen = GenerationOf(kept.token());
+  EXPECT_EQ(daemon_->Audit("gpu", kept.slot(), gen), gen);
+  EXPECT_EQ(daemon_->Audit("gpu", kept.slot(), 0), gen);
+  EXPECT_EQ(daemon_->Audit("gpu", kept.slot(), gen + 1), 0u);
+  daemon_->AskBack("gpu", kept.slot(), internal::kSecondNs);
+  EXPECT_TRUE(Eventually([&] { return heard.revokes().size() == 1; }));
+  ASSERT_TRUE(daemon_->Revoke("gpu", taken.slot()));
+  EXPECT_TRUE(Eventually([&] { return heard.lost().size() == 1; }));
+  daemon_->HoldClaimResults(false);
+  ASSERT_TRUE(Eventually([&] { return kept.still_held(); }));
+  EXPECT_EQ((*local)->state()->claims->HeldToken(kept.slot()), kept.token());
+  EXPECT_EQ((*local)->state()->claims->HeldToken(taken.slot()), 0) << "it was taken back meanwhile";
+  EXPECT_EQ(daemon_->BusyCount("gpu"), 1u);
+  EXPECT_TRUE(std::move(kept).Release().ok());
+  ASSERT_EQ(heard.lost().size(), 1u);
+  EXPECT_EQ(heard.lost()[0].token, taken.token());
+  EXPECT_EQ(heard.lost()[0].reason, Reason::kLeaseRevoked);
+}
+
 TEST_F(LocalRestartTest, AnEndedSessionIsMadeAnewAndItsLeasesAreLost) {
   StartDaemon();
   Heard heard;
