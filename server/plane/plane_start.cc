@@ -48,6 +48,7 @@ DaemonPlane::DaemonPlane(PlaneOptions options, keeper::Vault& vault)
 
 DaemonPlane::~DaemonPlane() {
   Stop().IgnoreError();
+  writer_.reset();  // it asks the pools until it ends
   pools_.Clear();
 }
 

@@ -46,8 +46,11 @@ bool DaemonPlane::RotatePool(const PoolPtr& pool) {
     pool->is_recovering = true;
     shared_->recovering_until_ns.store(std::max(shared_->recovering_until_ns.load(), until_ns));
   }
+  // And nobody takes a slot in the old ones, which no successor could stop.
+  pool->SetBrokered(true);
   auto segments = PoolSegments::Replace(pool->options(), pool->handle(), epoch.epoch, vault_);
   if (!segments.ok()) {
+    pool->SetBrokered(false);
     pool->recover_until_ns = engine::kNever;
     pool->is_recovering = false;
     obs::Log(obs::Level::kError, "a pool cannot move to new memory",

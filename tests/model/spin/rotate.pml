@@ -67,10 +67,12 @@ bit awaited[NP];
 byte believed_owner = FREE, believed_gen, gen_max;   /* of the words before the move */
 byte claimed;
 /* On the way to a library: that the pool moved, the newest token that was taken back. */
+byte heard_life[NP];                   /* `life` when its library attached */
 bit moved_news[NP];
 byte ended_news[NP];
 /* On the way to the worker: a claim, and that there are no more. Its answer: 1 accepted, 2 not. */
 byte claims[NP], answer[NP];
+bit waits[NP];                         /* for the answer */
 bit dones[NP];
 /* What the world knows. */
 byte holds[NP];                        /* token of the lease that the application goes by */
@@ -84,6 +86,7 @@ bit not_open = 1;
 #endif
 
 #define HAS_HEARD_ALL(p) (!moved_news[p] && ended_news[p] == 0)
+#define IS_HUNG_UP(p) (heard_life[p] != life)
 #define HELD(p) (taken[p] > lost[p] && given[p] != taken[p] -> taken[p] : 0)
 #define IS_BELIEVED(p, token) (believed_owner == (p) && believed_gen == GEN(token))
 

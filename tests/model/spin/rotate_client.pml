@@ -19,7 +19,8 @@ inline settle(p) {
   :: else
   fi;
   if :: !told_soon[p] && HAS_HEARD_ALL(p) -> refused[p] = 0 :: else fi;
-  assert(holds[p] == 0 || holds[p] != HELD(p) || told_soon[p] || !HAS_HEARD_ALL(p) ||
+  assert(LIAR > 0 && p == 1 ||   /* who declares another lease than its own gives that up */
+         holds[p] == 0 || holds[p] != HELD(p) || told_soon[p] || !HAS_HEARD_ALL(p) ||
          owner[at[p]] == p && gen[at[p]] == GEN(holds[p]))
 }
 
@@ -138,18 +139,18 @@ over:
 /* Opens the pool again: the memory is mapped, and not used yet. */
 inline reopen() {
 #ifndef MUT_NOTED_AFTER_LOOKING
-  atomic { up || life != mine -> if :: life != mine -> goto hung_up :: else -> opened[t] = 1 fi };
+  atomic { up || IS_HUNG_UP(t) -> if :: IS_HUNG_UP(t) -> goto hung_up :: else -> opened[t] = 1 fi };
 #endif
-  atomic { up || life != mine -> if :: life != mine -> goto hung_up :: else -> next = current fi };
+  atomic { up || IS_HUNG_UP(t) -> if :: IS_HUNG_UP(t) -> goto hung_up :: else -> next = current fi };
 #ifdef MUT_NOTED_AFTER_LOOKING
-  atomic { up || life != mine -> if :: life != mine -> goto hung_up :: else -> opened[t] = 1 fi };
+  atomic { up || IS_HUNG_UP(t) -> if :: IS_HUNG_UP(t) -> goto hung_up :: else -> opened[t] = 1 fi };
 #endif
 }
 
 /* Declares `claim`, if it was not given back meanwhile, and says that this is all. */
 inline declare() {
 #ifdef MUT_DONE_BEFORE_CLAIMS
-  atomic { if :: life != mine -> goto hung_up :: else -> dones[t] = 1 fi };
+  atomic { if :: IS_HUNG_UP(t) -> goto hung_up :: else -> dones[t] = 1 fi };
 #endif
   atomic {
     if
@@ -160,16 +161,16 @@ inline declare() {
     :: else
     fi;
     if
-    :: life != mine -> goto hung_up
-    :: life == mine && declared -> claims[t] = claim
+    :: IS_HUNG_UP(t) -> goto hung_up
+    :: !IS_HUNG_UP(t) && declared -> claims[t] = claim; waits[t] = 1
     :: else
     fi
   };
   atomic {
-    !declared || answer[t] != 0 || life != mine ->
+    !declared || answer[t] != 0 || IS_HUNG_UP(t) ->
     if
-    :: life != mine -> goto hung_up
-    :: else -> accepted = (answer[t] == 1); answer[t] = 0
+    :: IS_HUNG_UP(t) -> goto hung_up
+    :: else -> accepted = (answer[t] == 1); answer[t] = 0; waits[t] = 0
     fi;
 #ifndef MUT_DONE_BEFORE_CLAIMS
     dones[t] = 1
@@ -215,7 +216,7 @@ inline hear_of_an_end() {
 }
 
 proctype Library(byte t) {
-  byte next, claim, mine;
+  byte next, claim;
 #if LIAR > 0
   byte lies = LIAR;
 #endif
@@ -230,7 +231,7 @@ proctype Library(byte t) {
 #endif
     quiet[t] = 1;
 end_idle:
-    atomic { !HAS_HEARD_ALL(t) || life != mine -> quiet[t] = 0 };
+    atomic { !HAS_HEARD_ALL(t) || IS_HUNG_UP(t) -> quiet[t] = 0 };
     if
 #ifdef MUT_MOVE_OVERTAKES
     :: atomic { moved_news[t] -> moved_news[t] = 0; distrusts = 1 };
@@ -259,7 +260,7 @@ end_idle:
       atomic { distrusts = 0; quiet[t] = 1; goto end_idle }
     :: hear_of_an_end();
       atomic { quiet[t] = 1; goto end_idle }
-    :: atomic { HAS_HEARD_ALL(t) && life != mine -> goto hung_up }
+    :: atomic { HAS_HEARD_ALL(t) && IS_HUNG_UP(t) -> goto hung_up }
     fi;
 
 hung_up:   /* the worker is gone for good: all is declared again to the next one */
@@ -269,12 +270,12 @@ hung_up:   /* the worker is gone for good: all is declared again to the next one
     :: HAS_HEARD_ALL(t) -> break
     od;
     atomic {   /* back to the state of before, should it be moving */
-      accepted = 0; declared = 0; left = 0; answer[t] = 0; claim = 0; next = 0;
+      accepted = 0; declared = 0; left = 0; answer[t] = 0; waits[t] = 0; claim = 0; next = 0;
       state_gen[t] = flag[t]
     };
     atomic { flag[t]++ };
     atomic {
-      up && IS_NOTED -> mine = life; claim = HELD(t);
+      up && IS_NOTED -> heard_life[t] = life; claim = HELD(t);
       left = (claim != 0 && !distrusts && !IS_WORD_ITS);
       declared = (claim != 0 && !left)
     };
@@ -285,7 +286,7 @@ hung_up:   /* the worker is gone for good: all is declared again to the next one
   } unless {
     atomic {
       dying[t] ->
-      quiet[t] = 1; lock[t] = 0; next = 0; claim = 0; mine = 0; 
+      quiet[t] = 1; lock[t] = 0; next = 0; claim = 0; heard_life[t] = 0; 
       accepted = 0; declared = 0; distrusts = 0; left = 0; gone[t] = 1
     }
   }

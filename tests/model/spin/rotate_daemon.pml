@@ -4,7 +4,8 @@
  */
 /* Processes whose ends the daemon has not dealt with. */
 #define IS_NEWS(p) (dying[p] && gone[p] && ended[p] && !swept[p])
-#define IS_OVER(p) (ended[p] && (swept[p] || !dying[p] && quiet[p] && HAS_HEARD_ALL(p)))
+#define IS_OVER(p) (ended[p] && (swept[p] || !dying[p] && quiet[p] && HAS_HEARD_ALL(p) && \
+                                     !IS_HUNG_UP(p)))
 #define ALL_OVER (IS_OVER(0) && IS_OVER(1) && caller == 0 && remotes == 0)
 
 /* Slot words of `current`: owner `who` at generation GEN(token) -> FREE. */
@@ -109,6 +110,16 @@ inline restore_lease() {
   fi
 }
 
+inline give_up(p) {
+  atomic {
+    if
+    :: waits[p] && claims[p] == 0 ->
+      answer[p] = 2; if :: owner[current] == p -> owner[current] = FREE :: else fi
+    :: else
+    fi
+  }
+}
+
 /* What a worker does first. One that ended while claims were taken leaves words that do not say who
  * holds what: its segments are given up, and all sessions hung up. */
 inline begin() {
@@ -131,6 +142,9 @@ inline begin() {
       current = kept; is_serving = 1; believed_owner = owner[current]; believed_gen = gen[current];
       gen_max = gen[current]; offered[current] = (owner[current] != DAEMON && ledger == 0)
     };
+#ifdef GRACE   /* whoever was to be answered by the worker before gives up, and comes back too late */
+    give_up(0); give_up(1);
+#endif
     atomic { restore_lease() };
     if
     :: owner[current] == DAEMON && ledger == 0 ->
@@ -237,11 +251,14 @@ rotate:
 #ifndef MUT_RECOVERING_NOTED_LATE
     atomic { recovering = 1 };
 #endif
+#if !defined(MUT_OLD_STILL_OFFERED) && !defined(MUT_OLD_OFFERED_TOO_LONG)
+    atomic { offered[current] = 0 };   /* a worker that comes after the next step cannot do it */
+#endif
     atomic { next = segments; segments++; kept = next };   /* the keeper has them */
 #ifdef MUT_RECOVERING_NOTED_LATE
     atomic { recovering = 1 };
 #endif
-#ifndef MUT_OLD_STILL_OFFERED
+#ifdef MUT_OLD_OFFERED_TOO_LONG
     atomic { offered[current] = 0 };
 #endif
 #ifdef MUT_OFFERED_WHILE_RECOVERING

@@ -196,6 +196,18 @@ TEST_F(PlaneTest, DrainRefusesWaitersAndNewCallsAndKeepsLeases) {
   EXPECT_EQ(plane_->readiness(), Readiness::kServing) << "nothing local can exist";
 }
 
+// Its period is 100 ms: somewhere among these ends it comes while the pools go.
+TEST_F(PlaneTest, TheStoresThreadIsGoneBeforeThePoolsAre) {
+  for (int i = 0; i < 63; ++i) AddPool("more-" + std::to_string(i), 1);
+  for (int round = 0; round < 25; ++round) {
+    StartWorker();
+    plane_->BeginDrain();
+    ASSERT_TRUE(plane_->Stop().ok());
+    usleep(round * 4'000);
+    plane_.reset();
+  }
+}
+
 TEST_F(PlaneTest, ADrainedPoolStaysSoOverRestartsUntilItIsResumed) {
   AddPool("other", 1);
   StartWorker();

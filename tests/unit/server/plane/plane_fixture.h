@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -60,6 +61,8 @@ class TestKeeper final : public keeper::Vault {
 
   keeper::SharedBlock& shared() { return *kept_.shared; }
 
+  std::function<void()> on_replace;  // before it is done; set while no worker runs
+
   // DATA of a pool as the last worker inherited it.
   std::byte* DataOf(const std::string& pool) const { return data_of_.at(pool); }
 
@@ -75,6 +78,7 @@ class TestKeeper final : public keeper::Vault {
     return Offer(keeper::Verb::kAddPool, offer);
   }
   absl::Status ReplacePool(const keeper::PoolOffer& offer) override {
+    if (on_replace) on_replace();
     return Offer(keeper::Verb::kReplacePool, offer);
   }
   absl::Status Offer(keeper::Verb verb, const keeper::PoolOffer& offer) {

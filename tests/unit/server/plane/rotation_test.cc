@@ -52,13 +52,14 @@ class RotationTest : public PlaneTest {
   }
 };
 
-// Writes over every slot word of its mapping until it goes.
+// Writes over every slot word of its mapping from `first` on, until it goes.
 class HostileWriter {
  public:
-  explicit HostileWriter(PoolWords<RealMemory> words)
-      : thread_([this, words] {
+  explicit HostileWriter(PoolWords<RealMemory> words, SlotIndex first = 0)
+      : thread_([this, words, first] {
           while (!stop_.load()) {
-            for (SlotIndex i = 0; i < words.max_capacity; ++i) RealMemory::Store(words.Slot(i), 0);
+            for (SlotIndex i = first; i < words.max_capacity; ++i)
+              RealMemory::Store(words.Slot(i), 0);
             usleep(1'000);
           }
         }) {}
@@ -108,6 +109,31 @@ TEST_F(RotationTest, AHostileWriterIsLeftBehindAndNobodyElseLosesAnything) {
   EXPECT_NE(honest.Take(mine), 0u);
   usleep(200'000);
   EXPECT_EQ(Stats().integrity_violations, violations) << "it still writes, where nobody looks";
+}
+
+// From then on a successor knows the new memory only, and could not stop who has not heard of it.
+TEST_F(RotationTest, WhenTheKeeperGetsTheNewMemoryTheOldGrantsNothing) {
+  options_.pools[0].capacity = 4;
+  LocalClient* client = nullptr;
+  std::atomic<int> moves{0};
+  std::atomic<bool> grants{false};
+  keeper_->on_replace = [&] {
+    for (SlotIndex slot = 0; slot < 4; ++slot) {
+      if (client->words.IsGranted(slot)) grants = true;
+    }
+    ++moves;
+  };
+  StartWorker();
+  LocalClient honest(attach_path(), "gpu"), hostile(attach_path(), "gpu");
+  client = &honest;
+  ASSERT_NE(honest.Take(0), 0u) << "until then it does";
+  HostileWriter writer(hostile.words, /*first=*/2);
+  ASSERT_TRUE(Follow(honest));
+  SayDone(honest);
+  EXPECT_EQ(moves, 1);
+  EXPECT_FALSE(grants);
+  ASSERT_TRUE(WaitUntil([&] { return plane_->readiness() == Readiness::kServing; }));
+  EXPECT_TRUE(WaitUntil([&] { return honest.Take(1) != 0; })) << "the new memory does again";
 }
 
 TEST_F(RotationTest, AWorkerThatDiesInTheMiddleStartsItAllAnew) {
