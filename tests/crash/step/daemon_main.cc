@@ -3,6 +3,7 @@
 // Kills the daemon's worker at each instruction of what it does for remote and dead holders.
 //   step_daemon --daemon=PROGRAM --holder=PROGRAM [--build=TEXT] [--scenario=NAME]
 //               [--points=N]   so many instructions of each call, evenly spread; 0: all of them
+//               [--seconds=S]  fewer, if they would take longer than about that
 //               [--phase=K]    shifts the choice, so that runs after each other see others
 #include <cstdio>
 #include <cstdlib>
@@ -23,7 +24,7 @@ void Run(const DaemonScenario& scenario, const ProgramOptions& options) {
   auto stepper = std::make_unique<DaemonStepper>(options.Get("daemon"), options.Get("holder"));
   const uint64_t total = stepper->Measure(scenario);
   uint64_t points = 0;
-  EachPoint(total, options.Number("points"), options.Number("phase"), [&](uint64_t at) {
+  EachPoint(total, Choice(options), [&](uint64_t at) {
     if (points % kStartsMax == kStartsMax - 1) {
       stepper.reset();
       stepper = std::make_unique<DaemonStepper>(options.Get("daemon"), options.Get("holder"));

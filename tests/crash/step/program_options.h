@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "tests/support/verify_ledger.h"
+
 namespace leaseplane::step {
 
 class ProgramOptions {
@@ -31,11 +33,32 @@ class ProgramOptions {
   char** const argv_;
 };
 
-// point(at) for about `points` instructions of `total`, evenly spread, or for all if `points` is 0.
+// Which instructions of a stretch.
+struct Choice {
+  explicit Choice(const ProgramOptions& options)
+      : points(options.Number("points")),
+        phase(options.Number("phase")),
+        seconds(options.Number("seconds")) {}
+
+  uint64_t points;   // so many, evenly spread; 0: all
+  uint64_t phase;    // shifts the choice
+  uint64_t seconds;  // fewer, if they would take longer than about that; 0: as long as it takes
+};
+
+// point(at) for the chosen instructions of `total`. Its first call, for the one in the middle,
+// tells how long one takes.
 template <class Point>
-void EachPoint(uint64_t total, uint64_t points, uint64_t phase, Point&& point) {
-  const uint64_t stride = points == 0 ? 1 : std::max<uint64_t>(1, total / points);
-  for (uint64_t at = phase % stride; at <= total; at += stride) point(at);
+void EachPoint(uint64_t total, const Choice& choice, Point&& point) {
+  uint64_t points = choice.points == 0 ? total + 1 : choice.points;
+  if (choice.seconds != 0) {
+    const double began = testing::MonotonicSeconds();
+    point(total / 2);
+    const double each = std::max(testing::MonotonicSeconds() - began, 1e-6);
+    const double affordable = static_cast<double>(choice.seconds) / each;
+    if (affordable < static_cast<double>(points)) points = static_cast<uint64_t>(affordable) + 1;
+  }
+  const uint64_t stride = std::max<uint64_t>(1, total / points);
+  for (uint64_t at = choice.phase % stride; at <= total; at += stride) point(at);
 }
 
 }  // namespace leaseplane::step

@@ -169,13 +169,15 @@ class Reattachment {
 
 }  // namespace
 
-void KillInReattach(const std::string& build, uint64_t points, uint64_t phase) {
+void KillInReattach(const std::string& build, const Choice& choice) {
   Reattachment reattachment;
   const double began = testing::MonotonicSeconds();
   const uint64_t total = reattachment.Run(~uint64_t{0});
-  const uint64_t stride = points == 0 ? 1 : total / points + 1;
   uint64_t kills = 0;
-  for (uint64_t at = phase % stride; at <= total; at += stride, ++kills) reattachment.Run(at);
+  EachPoint(total, choice, [&](uint64_t at) {
+    reattachment.Run(at);
+    ++kills;
+  });
   std::printf("%-16s %7llu instructions, killed in %.1f s\n", "reattach",
               static_cast<unsigned long long>(total), testing::MonotonicSeconds() - began);
   testing::RecordResult("kill in a re-attachment, " + build, "kill points", kills,

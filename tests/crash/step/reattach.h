@@ -5,12 +5,13 @@
 // the slot is free in the new segments, for exactly one.
 #pragma once
 
-#include <cstdint>
 #include <string>
+
+#include "tests/crash/step/program_options.h"
 
 namespace leaseplane::step {
 
-// `points` instructions of it, evenly spread; 0: all. Records its counts; throws on a fault.
-void KillInReattach(const std::string& build, uint64_t points, uint64_t phase);
+// At the chosen instructions of it. Records its counts; throws on a fault.
+void KillInReattach(const std::string& build, const Choice& choice);
 
 }  // namespace leaseplane::step

@@ -3,6 +3,7 @@
 // Kills and stops a client at each instruction of the library's shared-memory paths.
 //   step_kill --daemon=PROGRAM --leasectl=PROGRAM [--build=TEXT] [--scenario=NAME]
 //             [--points=N]   so many instructions of each stretch, evenly spread; 0: all of them
+//             [--seconds=S]  fewer, if they would take longer than about that
 //             [--phase=K]    shifts the choice, so that runs after each other see others
 #include <cstdio>
 #include <exception>
@@ -21,15 +22,15 @@ using leaseplane::testing::RecordResult;
 
 class Program {
  public:
-  Program(std::string build, uint64_t points, uint64_t phase)
-      : build_(std::move(build)), points_(points), phase_(phase) {}
+  Program(std::string build, const leaseplane::step::Choice& choice)
+      : build_(std::move(build)), choice_(choice) {}
 
   void Run(leaseplane::step::Stepper& stepper, const leaseplane::step::Scenario& scenario) {
     using leaseplane::testing::MonotonicSeconds;
     const leaseplane::step::StepCounts before = stepper.kills(), stops_before = stepper.stops();
     const uint64_t total = stepper.Measure(scenario);
     const double began = MonotonicSeconds();
-    EachPoint(total, points_, phase_, [&](uint64_t at) { stepper.KillAt(scenario, at); });
+    EachPoint(total, choice_, [&](uint64_t at) { stepper.KillAt(scenario, at); });
     const double killed = MonotonicSeconds();
     std::printf("%s: %llu instructions\n", scenario.name, static_cast<unsigned long long>(total));
     const std::string kill = "kill at an instruction, " + build_;
@@ -42,7 +43,7 @@ class Program {
                    static_cast<uint64_t>(kills.woken_max_s * 1e3), 0);
     }
     if (!scenario.stops) return;
-    EachPoint(total, points_, phase_, [&](uint64_t at) { stepper.StopAt(scenario, at); });
+    EachPoint(total, choice_, [&](uint64_t at) { stepper.StopAt(scenario, at); });
     const std::string stop = "stop at an instruction, " + build_;
     const leaseplane::step::StepCounts& stops = stepper.stops();
     RecordResult(stop, "stop points", stops.points - stops_before.points,
@@ -53,7 +54,7 @@ class Program {
 
  private:
   const std::string build_;
-  const uint64_t points_, phase_;
+  const leaseplane::step::Choice choice_;
 };
 
 }  // namespace
@@ -61,7 +62,7 @@ class Program {
 int main(int argc, char** argv) {
   const leaseplane::step::ProgramOptions options(argc, argv);
   const std::string only = options.Get("scenario"), build = options.Get("build", "g++ -O2");
-  const uint64_t points = options.Number("points"), phase = options.Number("phase");
+  const leaseplane::step::Choice choice(options);
   const std::string daemon = options.Get("daemon"), leasectl = options.Get("leasectl");
   if (daemon.empty() || leasectl.empty()) {
     std::fprintf(stderr, "step_kill: --daemon and --leasectl are needed\n");
@@ -69,11 +70,11 @@ int main(int argc, char** argv) {
   }
   try {
     leaseplane::step::Stepper stepper(daemon, leasectl);
-    Program program(build, points, phase);
+    Program program(build, choice);
     for (const auto& scenario : leaseplane::step::Scenarios()) {
       if (only.empty() || only == scenario.name) program.Run(stepper, scenario);
     }
-    if (only.empty() || only == "reattach") leaseplane::step::KillInReattach(build, points, phase);
+    if (only.empty() || only == "reattach") leaseplane::step::KillInReattach(build, choice);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "step_kill: %s\n", error.what());
     return 1;
