@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/daemon_process.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -31,6 +32,16 @@ std::string TempRoot() {
   ::abort();
 }
 
+// A worker that ended by a fault of its own; the keeper has made another one.
+bool TellsOfACrash(const std::string& log) {
+  const auto tells = [&log](int signal) {
+    const std::string text = "killed by signal " + std::to_string(signal);
+    const size_t at = log.find(text);
+    return at != std::string::npos && ::isdigit(log[at + text.size()]) == 0;
+  };
+  return tells(SIGSEGV) || tells(SIGABRT) || tells(SIGBUS) || tells(SIGILL) || tells(SIGFPE);
+}
+
 std::string Field(const std::string& line, const std::string& name) {
   const size_t begin = line.find(" " + name + "=");
   if (begin == std::string::npos) return {};
@@ -49,6 +60,7 @@ DaemonProcess::DaemonProcess(DaemonProcessOptions options) : options_(std::move(
 
 DaemonProcess::~DaemonProcess() {
   if (pid_ != 0) Stop();
+  if (TellsOfACrash(log())) GiveUp("a worker crashed", log());
   std::error_code ignored;
   std::filesystem::remove_all(folder_, ignored);
 }

@@ -45,15 +45,14 @@ struct Choice {
   uint64_t seconds;  // fewer, if they would take longer than about that; 0: as long as it takes
 };
 
-// point(at) for the chosen instructions of `total`. Its first call, for the one in the middle,
-// tells how long one takes.
+// point(at) for the chosen instructions of `total`. Its first calls tell how long one takes.
 template <class Point>
 void EachPoint(uint64_t total, const Choice& choice, Point&& point) {
   uint64_t points = choice.points == 0 ? total + 1 : choice.points;
   if (choice.seconds != 0) {
     const double began = testing::MonotonicSeconds();
-    point(total / 2);
-    const double each = std::max(testing::MonotonicSeconds() - began, 1e-6);
+    for (uint64_t quarter = 1; quarter <= 3; ++quarter) point(total * quarter / 4);
+    const double each = std::max((testing::MonotonicSeconds() - began) / 3, 1e-6);
     const double affordable = static_cast<double>(choice.seconds) / each;
     if (affordable < static_cast<double>(points)) points = static_cast<uint64_t>(affordable) + 1;
   }

@@ -144,6 +144,13 @@ class DaemonTest(unittest.TestCase):
         os.kill(daemon.process.pid, signal.SIGKILL)
         testbed.wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "the worker's end")
 
+    def test_a_worker_that_crashes_is_told_of_and_fails_the_test_that_sees_it(self):
+        daemon = testbed.Daemon().start()
+        os.kill(daemon.worker_pid(), signal.SIGSEGV)
+        testbed.wait_until(daemon.crashes, "the keeper's word of it")
+        with self.assertRaises(AssertionError):
+            daemon.close()
+
 
 if __name__ == "__main__":
     unittest.main()

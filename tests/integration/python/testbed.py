@@ -110,15 +110,21 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(WATCHDOG_S)
 
+    def crashes(self):
+        """What the keeper says of workers that ended by a fault of their own."""
+        return re.findall(r".*killed by signal (?:4|6|7|8|11)\b.*", self.log_text())
+
     def close(self):
         if self.process and self.process.poll() is None:
             self.kill()
+        crashes = self.crashes() if hasattr(self, "log") else []
         if self.process and self.process.stdout:
             self.process.stdout.close()
         if hasattr(self, "log"):
             self.log.close()
         if self._temp:
             self._temp.cleanup()
+        assert not crashes, crashes
 
     def __enter__(self):
         return self.start()
