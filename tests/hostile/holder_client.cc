@@ -10,9 +10,25 @@
 #include <cstdlib>
 #include <iostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "leaseplane/client.h"
+
+namespace {
+
+// Waits, for hints to a slot that has just been repaired may not be there yet.
+bool Take(const leaseplane::Pool& pool, std::vector<leaseplane::Lease>& leases) {
+  auto lease = pool.Acquire({.max_wait = absl::Seconds(10)});
+  if (lease.ok()) {
+    leases.push_back(*std::move(lease));
+  } else {
+    std::cerr << "holder_client: " << lease.status() << std::endl;
+  }
+  return lease.ok();
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 5) return 64;
@@ -25,12 +41,10 @@ int main(int argc, char** argv) {
   if (!pool.ok() || !other.ok()) return 69;
   std::vector<leaseplane::Lease> leases;
   for (int i = 0; i < std::atoi(argv[3]); ++i) {
-    leases.push_back(pool->TryAcquire());
-    if (!leases.back()) return 1;
+    if (!Take(*pool, leases)) return 1;
     std::cout << leases.back().slot() << ' ' << leases.back().token() << '\n';
   }
-  leases.push_back(other->TryAcquire());
-  if (!leases.back()) return 1;
+  if (!Take(*other, leases)) return 1;
   std::cout << "ready" << std::endl;
   int lost = 0;
   for (std::string line; std::getline(std::cin, line);) {

@@ -40,11 +40,11 @@ def replace(text, places):
 
 
 # Of each stretch all instructions, or as many as a time allows; other ones in the next run.
-def _step(build, program):
+def _step(build, program, runs=1):
     return Stage(f"kill and stop at an instruction, {build}",
                  (program, "--daemon=BIN/leaseplaned", "--leasectl=BIN/leasectl",
                   f"--build={build}", "--seconds=25", "--phase=RUN"),
-                 needs=(program,))
+                 needs=(program,), runs=runs)
 
 
 def _step_daemon(build, daemon):
@@ -74,13 +74,13 @@ STAGES = (
       for name in ("words", "grant", "audit", "queue", "redeclare", "rotate", "renumber")),
     Stage("explorer, depth first", ("BIN/explorer", "--executions=5000000")),
     Stage("explorer, random",
-          ("BIN/explorer", "--random", "--seed=RUN", "--executions=2000000"), runs=6),
+          ("BIN/explorer", "--random", "--seed=RUN", "--executions=2000000"), runs=2),
     Stage("mutants of the code",
           ("/usr/bin/python3", "ROOT/tests/model/explorer/run_mutants.py", "--source", "ROOT",
            "--build", "BUILD/verify/mutants"), alone=True),
-    _step("g++ -O2", "BIN/step_kill"),
+    _step("g++ -O2", "BIN/step_kill", runs=2),
     _step("g++ -O0", "BUILD/verify-o0/bin/step_kill"),
-    _step("clang -O2", "BUILD/verify-clang/bin/step_kill"),
+    _step("clang -O2", "BUILD/verify-clang/bin/step_kill", runs=2),
     _step_daemon("g++ -O2", "BIN/leaseplaned"),
     _step_daemon("g++ -O0", "BUILD/verify-o0/bin/leaseplaned"),
     _step_daemon("clang -O2", "BUILD/verify-clang/bin/leaseplaned"),
@@ -110,7 +110,8 @@ STAGES = (
     *(_fuzz(target) for target in ("scan", "attach", "config", "request", "ledger", "store")),
     Stage("gRPC abuse", ("/usr/bin/python3", "ROOT/tests/abuse/abuse_test.py"),
           env=(("LEASEPLANE_ABUSE_SCALE", "50"),), alone=True),
-    Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=30", "--seed=RUN")),
+    Stage("soak", ("/usr/bin/python3", "ROOT/tests/soak/soak.py", "--minutes=30", "--seed=RUN"),
+          runs=2),
 )
 
 

@@ -112,12 +112,13 @@ class Daemon:
 
     def crashes(self):
         """What the keeper says of workers that ended by a fault of their own."""
-        return re.findall(r".*killed by signal (?:4|6|7|8|11)\b.*", self.log_text())
+        text = self.log_text() if (self.root / "log").exists() else ""
+        return re.findall(r".*killed by signal (?:4|6|7|8|11)\b.*", text)
 
     def close(self):
         if self.process and self.process.poll() is None:
             self.kill()
-        crashes = self.crashes() if hasattr(self, "log") else []
+        crashes = self.crashes()
         if self.process and self.process.stdout:
             self.process.stdout.close()
         if hasattr(self, "log"):
