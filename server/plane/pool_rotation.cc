@@ -49,7 +49,7 @@ void PoolRuntime::Rotate(PoolSegments segments, std::byte* sess, Epoch epoch, Ge
   const MemoryPtr old = memory();  // mapped until nobody looks at it any more
   Step([&](engine::PoolEngine& engine, engine::Instant now, engine::Actions& actions) {
     engine.Rotate(now, words, epoch, first_gen, actions);
-    engine.SetBrokered(now, false, actions);
+    engine.SetBrokered(now, false, actions);  // as RotatePool had it for the old memory
     next->segments.Publish();
     recover_until_ns = now.boot_ns + grace_ns;
     is_recovering = true;

@@ -19,15 +19,15 @@ namespace leaseplane::internal {
 bool Session::FollowMoves() {
   std::vector<PoolRecord*> moved;
   for (const auto& [handle, tag] : std::exchange(moved_, {})) {
-    const auto found = by_handle_.find(handle);
-    if (found == by_handle_.end()) {
+    PoolRecord* record = ByHandle(handle);
+    if (record == nullptr) {
       moved_[handle] = tag;  // it is just being opened
       continue;
     }
-    const LocalState* state = found->second->pool.state();
+    const LocalState* state = record->pool.state();
     if (state == nullptr || !IsCurrent(state->attachment, flags_)) continue;
-    found->second->is_damaged = true;
-    moved.push_back(found->second);
+    record->is_damaged = true;
+    moved.push_back(record);
   }
   if (moved.empty()) return true;
   next_as_.attach_gen = attached_as_.attach_gen + Flags::kAttachStep;

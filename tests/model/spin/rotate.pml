@@ -66,8 +66,8 @@ byte current, life;                    /* the pool's memory; rises when all sess
 bit awaited[NP];
 byte believed_owner = FREE, believed_gen, gen_max;   /* of the words before the move */
 byte claimed;
-/* On the way to a library: that the pool moved, the newest token that was taken back. */
 byte heard_life[NP];                   /* `life` when its library attached */
+/* On the way to a library: that the pool moved, the newest token that was taken back. */
 bit moved_news[NP];
 byte ended_news[NP];
 /* On the way to the worker: a claim, and that there are no more. Its answer: 1 accepted, 2 not. */

@@ -286,7 +286,7 @@ hung_up:   /* the worker is gone for good: all is declared again to the next one
   } unless {
     atomic {
       dying[t] ->
-      quiet[t] = 1; lock[t] = 0; next = 0; claim = 0; heard_life[t] = 0; 
+      quiet[t] = 1; lock[t] = 0; next = 0; claim = 0; heard_life[t] = 0;
       accepted = 0; declared = 0; distrusts = 0; left = 0; gone[t] = 1
     }
   }

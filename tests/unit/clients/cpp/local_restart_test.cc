@@ -7,7 +7,17 @@
 namespace leaseplane {
 namespace {
 
-class LocalRestartTest : public LocalTest {};
+class LocalRestartTest : public LocalTest {
+ protected:
+  internal::Session* SessionOfClients() {
+    internal::SessionConfig config;
+    config.attach_path = folder_ + "/attach.sock";
+    return internal::FindSession(config);
+  }
+  static absl::StatusOr<internal::LocalPool*> OpenGpu(internal::Session* session) {
+    return session->OpenPool("gpu", internal::BootNowNs() + 60 * internal::kSecondNs);
+  }
+};
 
 TEST_F(LocalRestartTest, LeasesSurviveTheReplacementOfTheDaemonByDeclaration) {
   StartDaemon();
@@ -99,10 +109,8 @@ TEST_F(LocalRestartTest, ALateReleaseOfTheOldMemoryHidesNoneOfTheNew) {
   StartDaemon();
   const Client client = Connect();
   const Pool pool = Open(client);
-  internal::SessionConfig config;
-  config.attach_path = folder_ + "/attach.sock";
-  internal::Session* session = internal::FindSession(config);
-  const auto local = session->OpenPool("gpu", internal::BootNowNs() + 60 * internal::kSecondNs);
+  internal::Session* session = SessionOfClients();
+  const auto local = OpenGpu(session);
   ASSERT_TRUE(local.ok()) << local.status();
   const internal::LocalState& old = *(*local)->state();
   Lease lease = pool.TryAcquire();
@@ -229,10 +237,7 @@ TEST_F(LocalRestartTest, TheNewDaemonIsAnsweredWhileLeasesMoveToAPoolOfAnotherSi
   const Pool pool = Open(client);
   Lease kept = pool.TryAcquire();
   const Lease taken = pool.TryAcquire();
-  internal::SessionConfig config;
-  config.attach_path = folder_ + "/attach.sock";
-  const auto local = internal::FindSession(config)->OpenPool(
-      "gpu", internal::BootNowNs() + 60 * internal::kSecondNs);
+  const auto local = OpenGpu(SessionOfClients());
   ASSERT_TRUE(local.ok()) << local.status();
   daemon_options_.pools[0].capacity = 4;
   daemon_options_.holds_claim_results = true;
