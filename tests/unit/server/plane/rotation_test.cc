@@ -114,12 +114,12 @@ TEST_F(RotationTest, AHostileWriterIsLeftBehindAndNobodyElseLosesAnything) {
 // From then on a successor knows the new memory only, and could not stop who has not heard of it.
 TEST_F(RotationTest, WhenTheKeeperGetsTheNewMemoryTheOldGrantsNothing) {
   options_.pools[0].capacity = 4;
-  LocalClient* client = nullptr;
+  std::atomic<LocalClient*> client{nullptr};
   std::atomic<int> moves{0};
   std::atomic<bool> grants{false};
   keeper_->on_replace = [&] {
     for (SlotIndex slot = 0; slot < 4; ++slot) {
-      if (client->words.IsGranted(slot)) grants = true;
+      if (client.load()->words.IsGranted(slot)) grants = true;
     }
     ++moves;
   };
