@@ -77,7 +77,7 @@ STAGES = (
           ("BIN/explorer", "--random", "--seed=RUN", "--executions=2000000"), runs=2),
     Stage("mutants of the code",
           ("/usr/bin/python3", "ROOT/tests/model/explorer/run_mutants.py", "--source", "ROOT",
-           "--build", "BUILD/verify/mutants"), alone=True),
+           "--build", "BUILD/verify/mutants", "--long"), alone=True),
     _step("g++ -O2", "BIN/step_kill", runs=2),
     _step("g++ -O0", "BUILD/verify-o0/bin/step_kill"),
     _step("clang -O2", "BUILD/verify-clang/bin/step_kill", runs=2),

@@ -165,6 +165,31 @@ void Handle(World& world, Process& p, const Message& m) {
   }
 }
 
+// What the library does when another segment takes the place of this one, up to its declaration.
+void LeaveSegment(World& world, int id) {
+  Process& p = world.processes[static_cast<size_t>(id)];
+  const PoolWords<SimMemory>& words = p.attachment.words;
+  p.flags.BumpAttachGen();
+  int patience = 3;
+  p.claims->AwaitPending(words, p.owner, [&patience] {
+    TheScheduler().Yield();
+    return --patience > 0;
+  });
+  SimMemory::FetchAdd(*words.wseq, 1);
+  SimMemory::FutexWake(*words.wseq, shm::kWakeAll);
+  for (SlotIndex slot = 0; slot < words.max_capacity; ++slot) {
+    const FencingToken before = world.oracle.HeldBy(id, slot);
+    const FencingToken declared = p.claims->HeldToken(slot);
+    const bool is_held = before != 0 && before == world.oracle.HeldBy(id, slot);
+    if (is_held && declared != before && patience > 0) {
+      TheScheduler().Fail("a lease was not declared");
+    }
+    world.oracle.OnDeclared(slot, declared);
+  }
+  p.has_declared = patience > 0;  // all of it
+  p.move_wanted = false;
+}
+
 }  // namespace
 
 void RunAppThread(World& world, int id) {
@@ -196,7 +221,9 @@ void RunAppThread(World& world, int id) {
 void RunLibrary(World& world, int id) {
   Process& p = world.processes[static_cast<size_t>(id)];
   for (;;) {
-    if (p.void_wanted) {
+    if (p.move_wanted) {
+      LeaveSegment(world, id);
+    } else if (p.void_wanted) {
       p.flags.Set(ProcessFlags<SimMemory>::kGateVoid, true);
       NudgeTickets(p);
       TheScheduler().Yield();  // until the heart beats again

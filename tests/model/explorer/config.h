@@ -36,6 +36,7 @@ struct Config {
   int revokes = 0;    // end of the session of a live process
   int crashes = 0;    // of the daemon's worker, which is started again
   int voids = 0;      // a library takes the daemon's heart for stopped
+  int moves = 0;      // a process leaves the segment; its threads end then
   int timeouts = 0;   // a thread's deadline passes
   int registers = 0;  // a BOUNDED waiter has waited long enough to queue
   int refusals = 0;   // the daemon's queue is full

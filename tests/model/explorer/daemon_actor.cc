@@ -217,8 +217,10 @@ class Daemon {
         break;
       case 'L':
         w_.authority->Lock(0);
+        world_.oracle.OnLocked(0);
         break;
       case 'U':
+        world_.oracle.OnUnlocking(0);
         w_.authority->Unlock(0);
         break;
       case 'V':

@@ -32,6 +32,7 @@ World::FaultList World::FaultsFor(int fiber) const {
   if (config.kills > 0) list.Add(Fault::kKill);
   if (config.revokes > 0 && !p.end_wanted) list.Add(Fault::kRevoke);
   if (config.voids > 0 && !p.void_wanted) list.Add(Fault::kVoid);
+  if (config.moves > 0 && !p.move_wanted && !p.has_declared) list.Add(Fault::kMove);
   const int thread = ThreadOfFiber(fiber);
   if (thread < 0 || threads[static_cast<size_t>(thread)].finished) return list;
   const int64_t now_ns = threads[static_cast<size_t>(thread)].now_ns;
@@ -45,9 +46,9 @@ uint32_t World::CountFaults(int fiber) { return faults_possible_ ? FaultsFor(fib
 void World::ApplyFault(int fiber, uint32_t which) {
   const Fault kind = FaultsFor(fiber).kinds[which];
   if (SimMemory::tracing) {
-    static const char* const kNames[] = {"SIGKILL",         "end of session",
-                                         "worker crash",    "heart stands still",
-                                         "deadline passes", "time to queue"};
+    static const char* const kNames[] = {
+        "SIGKILL",         "end of session",  "worker crash", "heart stands still",
+        "segment is left", "deadline passes", "time to queue"};
     oracle.OnTrace(kNames[static_cast<int>(kind)], nullptr, 0, 0);
   }
   if (kind == Fault::kCrash) {
@@ -68,9 +69,12 @@ void World::ApplyFault(int fiber, uint32_t which) {
     case Fault::kVoid:
       --config.voids;
       p.void_wanted = unfair_once = true;
-      if (TheScheduler().IsBlockedOn(p.library_fiber, &p.inbox)) {
-        TheScheduler().Unblock(p.library_fiber);
-      }
+      WakeLibrary(p);
+      break;
+    case Fault::kMove:
+      --config.moves;
+      p.move_wanted = true;
+      WakeLibrary(p);
       break;
     default: {
       AppThread& t = threads[static_cast<size_t>(ThreadOfFiber(fiber))];

@@ -32,6 +32,9 @@ void Oracle::OnAcquired(int thread, const LocalGrant& grant) {
         "acquired, but the word says otherwise");
   const bool withheld = (world_.grant_bits >> grant.slot & 1) == 0;
   Check(!withheld || f.withheld_at > f.granted_at, "took a slot that was withheld before");
+  Check(f.granted_at <= f.locked_at, "took a slot that was locked before");
+  Check(f.granted_at <= p.left_at, "took a slot in a segment that had been left");
+  Check(!p.has_declared || f.declared == grant.token, "a lease was declared too late");
   OnHeld(grant.slot, grant.token);
   f.holder = thread + 1;
   f.holder_gen = gen;
@@ -58,8 +61,12 @@ void Oracle::OnReleasing(int thread, const LocalGrant& grant) {
 void Oracle::OnReleased(int thread, const LocalGrant& grant, ReleaseResult result) {
   const Process& p =
       world_.processes[static_cast<size_t>(world_.threads[static_cast<size_t>(thread)].process)];
-  const bool excused = p.revoked || facts_[grant.slot].taken == GenerationOf(grant.token);
+  const SlotFacts& f = facts_[grant.slot];
+  const bool has_left = p.left_at != kNever && result == ReleaseResult::kMoved;
+  const bool excused = p.revoked || f.taken == GenerationOf(grant.token) || has_left;
   Check(result == ReleaseResult::kOk || excused, "a release failed though nobody revoked");
+  Check(result != ReleaseResult::kOk || f.declared != grant.token,
+        "a lease that was released will be declared");
 }
 
 void Oracle::OnWaitFailed(int thread, WaitResult result) {
@@ -67,7 +74,7 @@ void Oracle::OnWaitFailed(int thread, WaitResult result) {
   const Process& p = world_.processes[static_cast<size_t>(t.process)];
   Check(result != WaitResult::kGone || p.revoked, "gone, but the session lives");
   Check(result != WaitResult::kTimeout || t.now_ns >= kDeadlineNs, "timed out before the deadline");
-  Check(result != WaitResult::kMoved, "moved, but the segment lives");
+  Check(result != WaitResult::kMoved || p.left_at != kNever, "moved, but the segment lives");
   Check(result != WaitResult::kDrained || world_.drained_once, "drained, but nobody drains");
   Check(result != WaitResult::kQueueFull || (world_.config.fifo && world_.refused_once),
         "queue full, but nobody was refused");
@@ -77,10 +84,21 @@ void Oracle::OnRemoteHolds(int remote, SlotIndex slot, FencingToken token) {
   SlotFacts& f = facts_[slot];
   const Generation gen = GenerationOf(token);
   Check(f.holder == 0, "two holders of one slot, one of them remote");
+  Check(f.granted_at <= f.locked_at, "a slot that was locked before is leased");
   Check(world_.slots[slot] == BusyWord(kOwnerDaemon, gen), "a remote lease without its word");
   OnHeld(slot, token);
   f.holder = kRemote + remote;
   f.holder_gen = gen;
+}
+
+FencingToken Oracle::HeldBy(int process, SlotIndex slot) const {
+  const SlotFacts& f = facts_[slot];
+  if (f.holder == 0 || f.holder >= kRemote) return 0;
+  return world_.threads[static_cast<size_t>(f.holder - 1)].process == process ? f.token : 0;
+}
+
+void Oracle::OnDeclared(SlotIndex slot, FencingToken token) {
+  if (token != 0) facts_[slot].declared = token;
 }
 
 void Oracle::OnRemoteReturns(SlotIndex slot) { facts_[slot].holder = 0; }
@@ -97,6 +115,10 @@ void Oracle::AllowTakingBack(SlotIndex slot, Generation gen) {
   f.taken = gen;
   if (f.holder != 0 && f.holder_gen == gen) f.holder = 0;
 }
+
+void Oracle::OnLocked(SlotIndex slot) { facts_[slot].locked_at = writes_; }
+
+void Oracle::OnUnlocking(SlotIndex slot) { facts_[slot].locked_at = kNever; }
 
 void Oracle::OnDaemonSleeps() {
   // Bounded overtaking: a closed gate sends every local waiter to the queue.
@@ -131,6 +153,13 @@ void Oracle::OnWrite(const uint64_t& word, uint64_t before, uint64_t after) {
       if (!p.revoked) p.revoked_at = writes_;
       p.revoked = true;
       OnProcessGone(i);
+    }
+  } else {
+    constexpr uint64_t kFlags = ProcessFlags<SimMemory>::kAttachStep - 1;
+    for (int i = 0; i < world_.process_count; ++i) {
+      Process& p = world_.processes[static_cast<size_t>(i)];
+      const bool leaves = &word == &p.flags.word && (before & ~kFlags) != (after & ~kFlags);
+      if (leaves && p.left_at == kNever) p.left_at = writes_;
     }
   }
 }

@@ -14,7 +14,8 @@ uint64_t ActiveWord(int id) {
 
 void World::Reset(const Config& c) {
   config = c;
-  faults_possible_ = c.kills + c.revokes + c.crashes + c.voids + c.timeouts + c.registers > 0;
+  faults_possible_ =
+      c.kills + c.revokes + c.crashes + c.voids + c.moves + c.timeouts + c.registers > 0;
   for (StoreBuffer& b : SimMemory::buffers) b.count = 0;
   SimMemory::observer = &oracle;
   process_count = 0;
@@ -78,6 +79,8 @@ bool World::TickAtRest() {
 void World::ResetProcess(Process& p, int id) {
   p.owner = OwnerOfProcess(id);
   p.dead = p.revoked = p.end_wanted = p.socket_closed = p.void_wanted = p.port_locked = false;
+  p.move_wanted = p.has_declared = false;
+  p.left_at = kNever;
   p.ended_level = 0;
   p.last_ticket = 0;
   p.inbox.clear();
@@ -129,6 +132,10 @@ void World::SendToDaemon(Process& p, const Message& m) {
 
 void World::SendToProcess(Process& p, const Message& m) {
   p.inbox.push_back(m);
+  WakeLibrary(p);
+}
+
+void World::WakeLibrary(const Process& p) {
   if (TheScheduler().IsBlockedOn(p.library_fiber, &p.inbox)) {
     TheScheduler().Unblock(p.library_fiber);
   }

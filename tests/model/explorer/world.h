@@ -70,6 +70,9 @@ struct Process {
   bool socket_closed = false;
   int ended_level = 0;  // 1: ended while alive, 2: ended after its death
   bool void_wanted = false;
+  bool move_wanted = false;   // the segment it maps is being replaced
+  uint64_t left_at = kNever;  // since when it has left it, in writes
+  bool has_declared = false;  // has said what it holds, for the new one
   int library_fiber = -1;
   bool port_locked = false;
   uint64_t last_ticket = 0;
@@ -134,7 +137,8 @@ class World : public FaultSource {
 
   // -- for actors
   void SendToDaemon(Process& p, const Message& m);
-  void SendToProcess(Process& p, const Message& m);  // REQUIRES alive
+  void SendToProcess(Process& p, const Message& m);
+  void WakeLibrary(const Process& p);  // REQUIRES alive
   void NotifyDaemon();
   bool DaemonHasEvents() const;
   void EndSession(Process& p) {
@@ -169,7 +173,7 @@ class World : public FaultSource {
   Oracle oracle{*this};
 
  private:
-  enum class Fault : uint8_t { kKill, kRevoke, kCrash, kVoid, kLate, kRegister };
+  enum class Fault : uint8_t { kKill, kRevoke, kCrash, kVoid, kMove, kLate, kRegister };
   struct FaultList {
     std::array<Fault, 8> kinds;
     uint32_t count = 0;
