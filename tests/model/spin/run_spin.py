@@ -98,8 +98,9 @@ def build(search, models, folder):
                           capture_output=True, text=True)
     if made.returncode != 0 or re.search(r"^(spin: .*)?error", made.stdout, re.I | re.M):
         return made.stdout.strip()
-    # A mutant is found soon: compiling would take longer than the search.
-    flags = ["-O0" if search.is_mutant else "-O2", "-DSAFETY", "-DVECTORSZ=2048", "-w",
+    # What is found or searched soon: to optimise it would take longer than the search.
+    level = "-O2" if search.kind in ("long", "large") else "-O0"
+    flags = [level, "-DSAFETY", "-DVECTORSZ=2048", "-w",
              f"-DMEMLIM={MEMORY_MIB}",
              "-DBITSTATE" if search.kind == "large" else "-DCOLLAPSE"]
     made = subprocess.run(["gcc", *flags, "-o", "pan", "pan.c"], cwd=folder, capture_output=True,
