@@ -27,6 +27,7 @@ SCALE = int(os.environ.get("LEASEPLANE_ABUSE_SCALE", "1"))
 SEED = int(os.environ.get("LEASEPLANE_SEED", "0")) or random.randrange(2**31)
 PATH = b"/leaseplane.v1.LeaseService/AcquireLease"
 GROWTH_MAX_KB = 256 * 1024
+OWN_CONNECTIONS_MAX = 16  # of this test's well-behaved clients
 STAGE = "gRPC abuse"
 
 
@@ -61,6 +62,10 @@ def resident_kb(pid):
     raise AssertionError("no resident size")
 
 
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 class Abuse(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -74,6 +79,7 @@ class Abuse(unittest.TestCase):
         # What a first load makes the allocator keep is not a leak.
         cls.malformed(200)
         cls.before_kb = resident_kb(cls.worker)
+        cls.before_descriptors = descriptors(cls.worker)
 
     @classmethod
     def tearDownClass(cls):
@@ -95,7 +101,7 @@ class Abuse(unittest.TestCase):
             counts = testbed.pool_counts(self.daemon, pool)["counts"]
             if counts["busyCount"] or counts["waiterCount"]:
                 return False
-        return True
+        return descriptors(self.worker) <= self.before_descriptors + OWN_CONNECTIONS_MAX
 
     def request(self, **fields):
         fields.setdefault("parent", "pools/prey")
@@ -115,7 +121,7 @@ class Abuse(unittest.TestCase):
                     frames += 1
             except OSError:
                 pass
-            connection.close()
+            connection.end()
         return frames
 
     def test_malformed_frames(self):
@@ -139,7 +145,7 @@ class Abuse(unittest.TestCase):
                     stream, resets = stream + 2, resets + 1
             except OSError:
                 pass  # it has had enough of us
-            connection.close()
+            connection.end()
         self.assertGreater(resets, 0)
         ledger.record(STAGE, "streams reset at once", resets, time.monotonic() - began)
 
@@ -158,7 +164,7 @@ class Abuse(unittest.TestCase):
                     sent += 1000
             except OSError:
                 pass
-            connection.close()
+            connection.end()
         ledger.record(STAGE, "bytes of header floods", sent, time.monotonic() - began)
 
     def test_many_slow_and_silent_connections(self):
@@ -168,7 +174,7 @@ class Abuse(unittest.TestCase):
         room = most - 200
         count = min(10000, 300 * SCALE, room)
         headers = h2.frame(h2.HEADERS, h2.END_HEADERS, 1, h2.call_headers(PATH))
-        connections = []
+        connections, before_kb = [], resident_kb(self.worker)
         for i in range(count):
             try:
                 connection = h2.Connection(self.daemon.grpc_address, hello=i % 3 != 0)
@@ -182,6 +188,7 @@ class Abuse(unittest.TestCase):
                     connection.send(h2.frame(h2.SETTINGS, 0, 0, b"\0\x04\0\0\0\0") + headers[:20])
             except OSError:
                 pass
+        grown_kb = resident_kb(self.worker) - before_kb
         before = self.good.calls
         testbed.wait_until(lambda: self.good.calls > before + 20, "the good client to be served")
         for connection in connections:  # a byte at a time
@@ -194,6 +201,7 @@ class Abuse(unittest.TestCase):
         self.assertGreater(len(connections), count // 2)
         ledger.record(STAGE, "slow, half-open and silent connections", len(connections),
                       time.monotonic() - began)
+        ledger.record(STAGE, "max KiB that one of them took", grown_kb / len(connections))
 
     def test_waits_cancelled_en_masse(self):
         began, cancelled = time.monotonic(), 0

@@ -64,6 +64,18 @@ class Connection:
     def close(self):
         self.socket.close()
 
+    def end(self):
+        """Closes it when the other side has, which has read everything by then."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+            while self.socket.recv(1 << 20):
+                pass
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # closed already
+        self.close()
+
 
 def mutated(rng, path, body):
     """A stream of frames of which some are what they should be."""
