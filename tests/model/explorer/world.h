@@ -137,8 +137,8 @@ class World : public FaultSource {
 
   // -- for actors
   void SendToDaemon(Process& p, const Message& m);
-  void SendToProcess(Process& p, const Message& m);
-  void WakeLibrary(const Process& p);  // REQUIRES alive
+  void SendToProcess(Process& p, const Message& m);  // REQUIRES alive
+  void WakeLibrary(const Process& p);                // REQUIRES alive
   void NotifyDaemon();
   bool DaemonHasEvents() const;
   void EndSession(Process& p) {
